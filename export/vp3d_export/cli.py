@@ -1,0 +1,155 @@
+"""vp3d-export: checkpoint -> bundle, checked against PyTorch in millimetres."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vp3d_deploy.bundle import FORMS
+from vp3d_export.exporter import FULL_LAG, ExportOptions, export_bundle
+from vp3d_export.parity import DEFAULT_LIMITS, Limits
+from vp3d_export.report import StepProgress, print_report, report_values
+
+EXIT_PASSED = 0
+EXIT_BEYOND_LIMIT = 1
+EXIT_BAD_INPUT = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 if every comparison is within its limit, 1 if not, 2 for bad input."""
+    parser = _parser()
+    options = _options(parser, parser.parse_args(arguments))
+    as_json = options[1]
+    # A terminated export clears up after itself; one that is killed is cleared by the next.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with StepProgress() as progress:
+            result = export_bundle(options[0], progress)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"vp3d-export: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("vp3d-export: interrupted; nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    if as_json:
+        print(json.dumps(report_values(result), indent=2))
+    else:
+        print_report(result)
+    return EXIT_PASSED if result.passed else EXIT_BEYOND_LIMIT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vp3d-export",
+        description="Turn a VideoPose3D checkpoint (the original repository's, MMPose's or ours) "
+        "into a bundle that was checked against PyTorch.",
+    )
+    add = parser.add_argument
+    add("--ckpt", type=Path, required=True, metavar="FILE", help="the checkpoint: .bin, .pth, .pt")
+    add("--out", type=Path, metavar="DIR", help="the bundle (default: CKPT's name with .vp3d)")
+    add("--fp16", action="store_true", help="write half precision too")
+    add("--no-fp32", action="store_true", help="write no single precision (with --fp16)")
+    add(
+        "--forms",
+        type=_forms,
+        default=FORMS,
+        metavar="LIST",
+        help=f"which of {','.join(FORMS)} to write (default: all)",
+    )
+    add(
+        "--lag",
+        type=_lag,
+        nargs="+",
+        default=[0],
+        metavar="FRAMES",
+        help=f'how far live answers trail the camera; several allowed, "{FULL_LAG}" for the '
+        "network's whole lookahead (default: 0)",
+    )
+    add(
+        "--causal",
+        action="store_true",
+        default=None,
+        help="the network was trained to look only back (no checkpoint but ours says so)",
+    )
+    add("--input-skeleton", metavar="NAME", help="whose joints the network reads (default: h36m17)")
+    add("--output-skeleton", metavar="NAME", help="whose joints it writes (default: h36m17)")
+    add("--fps", type=float, default=50.0, help="frame rate of its training data (default: 50)")
+
+    check = parser.add_argument_group("accuracy check")
+    add = check.add_argument
+    add("--h36m", type=Path, metavar="DIR", help="check on Human3.6M, in either published layout")
+    add("--keypoints", choices=("gt", "cpn"), default="gt", help="2D input with --h36m")
+    add("--max-frames", type=int, metavar="N", help="check on at most N frames of --h36m")
+    for precision, limits in DEFAULT_LIMITS.items():
+        for name, meaning in (
+            ("mpjpe_change", "|change of MPJPE|"),
+            ("mean_distance", "mean distance to PyTorch's joints"),
+            ("trajectory_distance", "mean distance to PyTorch's root position"),
+        ):
+            option = f"--{precision}-{name.replace('_', '-')}"
+            value = getattr(limits, name)
+            text = f"limit in {precision}: {meaning} (default: {value:g} mm)"
+            add(option, type=float, default=value, metavar="MM", help=text)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _options(
+    parser: argparse.ArgumentParser, given: argparse.Namespace
+) -> tuple[ExportOptions, bool]:
+    if given.no_fp32 and not given.fp16:
+        parser.error("--no-fp32 without --fp16 leaves nothing to write")
+    if given.max_frames is not None and given.max_frames < 1:
+        parser.error(f"--max-frames must be at least 1, not {given.max_frames}")
+    if not 0 < given.fps < 1000:
+        parser.error(f"--fps must be between 0 and 1000, not {given.fps:g}")
+    limits = {}
+    for precision, default in DEFAULT_LIMITS.items():
+        names = Limits.__dataclass_fields__
+        values = {name: getattr(given, f"{precision}_{name}") for name in names}
+        limits[precision] = replace(default, **values)
+    wanted = (("fp32", not given.no_fp32), ("fp16", given.fp16))
+    options = ExportOptions(
+        checkpoint=given.ckpt,
+        out=given.out,
+        precisions=tuple(precision for precision, take in wanted if take),
+        forms=given.forms,
+        lags=tuple(given.lag),
+        causal=given.causal,
+        input_skeleton=given.input_skeleton,
+        output_skeleton=given.output_skeleton,
+        fps=given.fps,
+        h36m=given.h36m,
+        keypoints=given.keypoints,
+        max_frames=given.max_frames,
+        limits=limits,
+    )
+    return options, given.json
+
+
+def _forms(text: str) -> tuple[str, ...]:
+    wanted = [form.strip() for form in text.split(",") if form.strip()]
+    unknown = [form for form in wanted if form not in FORMS]
+    if unknown or not wanted:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {','.join(FORMS)}")
+    return tuple(form for form in FORMS if form in wanted)
+
+
+def _lag(text: str) -> int | str:
+    if text == FULL_LAG:
+        return FULL_LAG
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not a number of frames, nor "{FULL_LAG}"'
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

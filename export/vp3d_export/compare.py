@@ -1,0 +1,166 @@
+"""What PyTorch and an engine say for the same frames, for each form of the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vp3d_deploy.engines.base import Engine, Output
+from vp3d_deploy.spec import ModelSpec
+from vp3d_export.evaluation import EvaluationClip, EvaluationSet
+
+# One PyTorch call computes at most this many frames, which bounds memory for any clip.
+CHUNK_FRAMES = 2048
+WINDOWS_PER_CLIP = 32
+# Streams: people in one call, over this many receptive fields and some frames.
+STREAM_PEOPLE = 4
+STREAM_RECEPTIVE_FIELDS = 1
+STREAM_EXTRA_FRAMES = 120
+# A stream's definition costs PyTorch a whole window per answer, so big networks are compared in
+# fewer answers per person: about this many multiply-adds in all, within these bounds.
+STREAM_MULTIPLY_ADDS = 4e11
+STREAM_ANSWERS = (24, 240)
+
+
+class Reference(Protocol):
+    def sequence(self, keypoints: np.ndarray) -> Output: ...
+
+
+@dataclass
+class Answers:
+    """What one side says for a list of frames, and the truth where it is known."""
+
+    pose: np.ndarray
+    trajectory: np.ndarray | None
+    truth: np.ndarray | None
+
+
+def pad_clip(spec: ModelSpec, keypoints: np.ndarray) -> np.ndarray:
+    """(T, ...) -> (T+R-1, ...), the first and last frame repeated, as in training."""
+    widths = [(spec.pad_left, spec.pad_right), *[(0, 0)] * (keypoints.ndim - 1)]
+    return np.pad(keypoints, widths, mode="edge")
+
+
+def over_clips(
+    sequence: Callable[[np.ndarray], Output], spec: ModelSpec, data: EvaluationSet
+) -> Answers:
+    """Whole padded clips, in chunks, their answers end to end."""
+    outputs = []
+    for clip in data.clips:
+        frames = pad_clip(spec, clip.keypoints)
+        for start in range(0, len(clip.keypoints), CHUNK_FRAMES):
+            stop = min(start + CHUNK_FRAMES, len(clip.keypoints))
+            chunk = frames[start : stop + spec.receptive_field - 1]
+            outputs.append(sequence(chunk[None]).copied(0))
+    truths = [clip.pose_m for clip in data.clips]
+    return _join(outputs, truths)
+
+
+def compare_windows(
+    spec: ModelSpec, engine: Engine, whole: Answers, data: EvaluationSet
+) -> tuple[Answers, Answers]:
+    """Some windows of every clip, in batches, beside the same frames of the whole clips."""
+    chosen, outputs, offset = [], [], 0
+    for clip in data.clips:
+        frames = pad_clip(spec, clip.keypoints)
+        count = min(WINDOWS_PER_CLIP, len(clip.keypoints))
+        starts = np.linspace(0, len(clip.keypoints) - 1, count).round().astype(int)
+        at = starts[:, None] + np.arange(spec.receptive_field)
+        outputs.append(engine.window(frames[at]).copied())
+        chosen.append(offset + starts)
+        offset += len(clip.keypoints)
+    places = np.concatenate(chosen)
+    expected = Answers(
+        whole.pose[places],
+        None if whole.trajectory is None else whole.trajectory[places],
+        None if whole.truth is None else whole.truth[places],
+    )
+    found = _join(outputs, [None])
+    found.truth = expected.truth
+    return expected, found
+
+
+def compare_stream(
+    spec: ModelSpec, lag: int, engine: Engine, reference: Reference, data: EvaluationSet
+) -> tuple[Answers, Answers]:
+    """A few people live in one call, from their first frame until every answer is out.
+
+    The clips are longer than the receptive field, so the rings turn over; the answers compared
+    are spread evenly over them.
+    """
+    clips = _people(spec, data)
+    keypoints = np.stack([clip.keypoints for clip in clips])
+    T = keypoints.shape[1]
+    chosen = np.unique(np.linspace(0, T - 1, _affordable(spec, len(clips))).round().astype(int))
+    live = _live_answers(engine, keypoints, lag, set(chosen.tolist()))
+    defined = []
+    for s in chosen:
+        output = reference.sequence(_live_window(spec, keypoints, int(s), lag))
+        defined.append(output.copied((slice(None), 0)))
+    truths = [None if c.pose_m is None else c.pose_m[s : s + 1] for s in chosen for c in clips]
+    return _join(defined, truths), _join(live, truths)
+
+
+def _live_answers(
+    engine: Engine, keypoints: np.ndarray, lag: int, chosen: set[int]
+) -> list[Output]:
+    """The answers for the chosen frames, each for all people."""
+    n_people, T = keypoints.shape[:2]
+    answers = []
+    stream = engine.open_stream(lag)
+    try:
+        stream.add_rows(n_people)
+        for frame in range(T + lag):
+            output = stream.step(keypoints[:, min(frame, T - 1)])
+            if frame - lag in chosen:
+                answers.append(output.copied())
+    finally:
+        stream.close()
+    return answers
+
+
+def _people(spec: ModelSpec, data: EvaluationSet) -> list[EvaluationClip]:
+    """The longest clips, cut to one length."""
+    clips = sorted(data.clips, key=lambda clip: -len(clip.keypoints))[:STREAM_PEOPLE]
+    shortest = len(clips[-1].keypoints)
+    if shortest < STREAM_RECEPTIVE_FIELDS * spec.receptive_field:
+        # Rather one person whose rings turn over than several whose do not.
+        clips = clips[:1]
+        shortest = len(clips[0].keypoints)
+    n_frames = min(shortest, STREAM_RECEPTIVE_FIELDS * spec.receptive_field + STREAM_EXTRA_FRAMES)
+    return [clip.cut(n_frames) for clip in clips]
+
+
+def _affordable(spec: ModelSpec, n_people: int) -> int:
+    answers = STREAM_MULTIPLY_ADDS / (_window_multiply_adds(spec) * n_people)
+    return int(np.clip(answers, *STREAM_ANSWERS))
+
+
+def _window_multiply_adds(spec: ModelSpec) -> float:
+    """Of the dilated network over one window."""
+    columns, total = spec.receptive_field, 0
+    for level, (width, dilation) in enumerate(zip(spec.filter_widths, spec.dilations, strict=True)):
+        columns -= (width - 1) * dilation
+        inputs = spec.channels if level else spec.joints_in * spec.features
+        mix = spec.channels if level else 0
+        total += columns * spec.channels * (width * inputs + mix)
+    return float(total)
+
+
+def _live_window(spec: ModelSpec, keypoints: np.ndarray, s: int, lag: int) -> np.ndarray:
+    """(N, R, J_in, F): the window of frame s when nothing after s + lag has been seen."""
+    at = np.arange(s - spec.pad_left, s + spec.pad_right + 1)
+    return keypoints[:, np.clip(at, 0, min(s + lag, keypoints.shape[1] - 1))]
+
+
+def _join(outputs: list[Output], truths: list[np.ndarray | None]) -> Answers:
+    trajectories = [output.trajectory for output in outputs if output.trajectory is not None]
+    known = [truth for truth in truths if truth is not None]
+    return Answers(
+        np.concatenate([output.pose for output in outputs]),
+        np.concatenate(trajectories) if trajectories else None,
+        np.concatenate(known) if known and len(known) == len(truths) else None,
+    )

@@ -1,0 +1,226 @@
+"""Checkpoint -> verified bundle, as a short list of steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vp3d_deploy.bundle import FORMS, PARITY, Bundle
+from vp3d_deploy.engines import open_engine
+from vp3d_deploy.skeleton import H36M_17, Skeleton, get_skeleton
+from vp3d_deploy.spec import ModelSpec
+from vp3d_export.bundle_writer import check_target, partial_directory, publish, write_manifest
+from vp3d_export.checkpoint import Checkpoint, load_checkpoint
+from vp3d_export.evaluation import EvaluationSet, built_in_set, h36m_set
+from vp3d_export.fold import FoldedWeights, fold_batch_norm
+from vp3d_export.graphs.write import write_graphs
+from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow, check_parity
+from vp3d_export.reference import PyTorchReference
+
+# What every network of SYSTEMS' table was trained at: Human3.6M's cameras run at 50 Hz.
+H36M_FPS = 50.0
+FULL_LAG = "full"
+
+Progress = Callable[[str], None]
+
+
+class ExportError(ValueError):
+    """Options that do not fit the checkpoint."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export and how to check it.
+
+    out: the bundle's directory; by default the checkpoint's name with `.vp3d`, beside it.
+    lags: stream lags in frames, or "full" for the network's whole lookahead.
+    causal: None takes what the checkpoint says, which only our own do; others count as not causal.
+    input_skeleton: whose joints the network reads; by default Human3.6M's for 17 joints.
+    fps: the frame rate of the motion that the network was trained on.
+    h36m: a Human3.6M directory in either published layout; None checks on built-in motion.
+    max_frames: check on at most this many frames of it.
+    """
+
+    checkpoint: Path
+    out: Path | None = None
+    precisions: tuple[str, ...] = ("fp32",)
+    forms: tuple[str, ...] = FORMS
+    lags: tuple[int | str, ...] = (0,)
+    causal: bool | None = None
+    input_skeleton: str | None = None
+    output_skeleton: str | None = None
+    fps: float = H36M_FPS
+    h36m: Path | None = None
+    keypoints: str = "gt"
+    max_frames: int | None = None
+    limits: Mapping[str, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+
+    @property
+    def target(self) -> Path:
+        return self.out or self.checkpoint.with_suffix(".vp3d")
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """rows: every comparison; the bundle was written if all of them passed.
+
+    sizes: bytes by file name.
+    """
+
+    target: Path
+    data_title: str
+    rows: list[ParityRow]
+    sizes: dict[str, int]
+    spec: ModelSpec
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.rows) and all(row.passed for row in self.rows)
+
+
+def export_bundle(options: ExportOptions, progress: Progress = lambda step: None) -> ExportResult:
+    """Read, fold, write graphs, compare with PyTorch, publish.
+
+    progress is called with the name of each step before it starts.
+    Raises ValueError (CheckpointError, OutputError, ...) with one sentence for bad input; nothing
+    is written then, nor when a comparison fails.
+    """
+    target = options.target
+    check_target(target)
+    progress(f"reading {options.checkpoint.name}")
+    checkpoint = load_checkpoint(options.checkpoint, options.causal)
+    networks = _networks(checkpoint)
+    skeletons = _skeletons(networks["pose"], options)
+    lags = resolve_lags(networks["pose"], options.lags)
+    progress("loading motion to check on")
+    data = _evaluation_set(networks["pose"], skeletons, options)
+    progress("folding batch normalisation")
+    folded = _fold(checkpoint)
+
+    with partial_directory(target) as partial:
+        graphs = []
+        for precision in options.precisions:
+            progress(f"writing {precision} weights and graphs")
+            graphs += write_graphs(partial, networks, folded, precision, options.forms, lags)
+        provenance = _provenance(options, checkpoint)
+        describe = (networks, *skeletons, options.fps, graphs, provenance)
+        write_manifest(partial, *describe)
+        rows = _check(partial, checkpoint, data, options, progress)
+        report = {"data": data.title, "rows": [row.to_dict() for row in rows]}
+        (partial / PARITY).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        write_manifest(partial, *describe)
+        sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
+        result = ExportResult(target, data.title, rows, sizes, networks["pose"])
+        if result.passed:
+            progress(f"publishing {target.name}")
+            publish(partial, target)
+    return result
+
+
+def resolve_lags(spec: ModelSpec, lags: tuple[int | str, ...]) -> tuple[int, ...]:
+    """Lags in frames, sorted, each once; raises ExportError for those the network cannot have."""
+    frames = set()
+    for lag in lags:
+        value = spec.lookahead if lag == FULL_LAG else lag
+        if not isinstance(value, int) or not 0 <= value <= spec.lookahead:
+            why = "causal" if spec.causal else f"of {spec.receptive_field} frames"
+            raise ExportError(
+                f"lag {lag} is not possible: a network {why} can trail the camera by 0 to "
+                f'{spec.lookahead} frames ("{FULL_LAG}")'
+            )
+        frames.add(value)
+    return tuple(sorted(frames))
+
+
+def _networks(checkpoint: Checkpoint) -> dict[str, ModelSpec]:
+    networks = {"pose": checkpoint.pose.spec}
+    if checkpoint.trajectory is not None:
+        networks["trajectory"] = checkpoint.trajectory.spec
+    return networks
+
+
+def _fold(checkpoint: Checkpoint) -> dict[str, FoldedWeights]:
+    folded = {"pose": fold_batch_norm(checkpoint.pose.spec, checkpoint.pose.tensors)}
+    if checkpoint.trajectory is not None:
+        parameters = checkpoint.trajectory
+        folded["trajectory"] = fold_batch_norm(parameters.spec, parameters.tensors)
+    return folded
+
+
+def _skeletons(spec: ModelSpec, options: ExportOptions) -> tuple[Skeleton, Skeleton]:
+    return (
+        _skeleton(options.input_skeleton, spec.joints_in, "input"),
+        _skeleton(options.output_skeleton, spec.joints_out, "output"),
+    )
+
+
+def _skeleton(name: str | None, n_joints: int, side: str) -> Skeleton:
+    if name is None:
+        return H36M_17 if n_joints == H36M_17.n_joints else _unnamed(n_joints)
+    skeleton = get_skeleton(name)
+    if skeleton.n_joints != n_joints:
+        raise ExportError(
+            f"--{side}-skeleton {name} has {skeleton.n_joints} joints, the network {n_joints}"
+        )
+    return skeleton
+
+
+def _unnamed(n_joints: int) -> Skeleton:
+    """For networks of other data sets: numbered joints around the first."""
+    names = tuple(f"joint_{joint}" for joint in range(n_joints))
+    return Skeleton(f"unnamed{n_joints}", names, (-1, *[0] * (n_joints - 1)), (), ())
+
+
+def _evaluation_set(
+    spec: ModelSpec, skeletons: tuple[Skeleton, Skeleton], options: ExportOptions
+) -> EvaluationSet:
+    if options.h36m is None:
+        return built_in_set(spec, *skeletons)
+    return h36m_set(options.h36m, options.keypoints, spec, *skeletons, options.max_frames)
+
+
+def _check(
+    partial: Path,
+    checkpoint: Checkpoint,
+    data: EvaluationSet,
+    options: ExportOptions,
+    progress: Progress,
+) -> list[ParityRow]:
+    bundle = Bundle.open(partial)
+    reference = PyTorchReference(checkpoint)
+    rows = []
+    for precision in options.precisions:
+        engine = open_engine(bundle, "onnx", precision)
+        try:
+            limits = options.limits[precision]
+            rows += check_parity(bundle, engine, reference, data, limits, progress)
+        finally:
+            engine.close()
+    return rows
+
+
+def _provenance(options: ExportOptions, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Where the bundle comes from; no paths, which are nobody else's business."""
+    digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()
+    packages = ("vp3d-deploy", "torch", "onnx", "onnxruntime", "numpy")
+    return {
+        "checkpoint": options.checkpoint.name,
+        "checkpoint_sha256": digest,
+        "checkpoint_family": checkpoint.family,
+        "checkpoint_meta": checkpoint.meta,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

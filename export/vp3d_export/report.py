@@ -1,0 +1,126 @@
+"""What an export shows a person: its steps while it runs, a table when it is done."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from vp3d_export.exporter import ExportResult
+from vp3d_export.parity import ParityRow
+
+
+class StepProgress:
+    """Shows the current step with its time on a terminal, one line per step elsewhere (stderr)."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+        self._current: Any = None
+
+    def __enter__(self) -> StepProgress:
+        if self._console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __call__(self, step: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(step, highlight=False)
+            return
+        self._finish()
+        self._current = self._progress.add_task(step, total=1)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._finish()
+        if self._console.is_terminal:
+            self._progress.stop()
+
+    def _finish(self) -> None:
+        if self._current is not None:
+            self._progress.update(self._current, completed=1)
+
+
+def report_values(result: ExportResult) -> dict[str, Any]:
+    """The result as plain values, for --json."""
+    return {
+        "bundle": str(result.target) if result.passed else None,
+        "passed": result.passed,
+        "data": result.data_title,
+        "spec": result.spec.to_dict(),
+        "rows": [row.to_dict() for row in result.rows],
+        "sizes": result.sizes,
+    }
+
+
+def print_report(result: ExportResult) -> None:
+    """The table, the sizes, and where the bundle is or why there is none."""
+    console = Console(width=None if Console().is_terminal else 110)
+    has_trajectory = any(row.trajectory_mean_distance is not None for row in result.rows)
+    console.print(_table(result, has_trajectory))
+    sizes = ", ".join(
+        f"{name} {_size(size)}" for name, size in result.sizes.items() if size >= 100_000
+    )
+    small = sum(size for size in result.sizes.values() if size < 100_000)
+    console.print(f"{sizes}, graphs and manifest {_size(small)}", highlight=False)
+    if result.passed:
+        console.print(f"[green]wrote {result.target}[/green]", highlight=False)
+        return
+    for row in result.rows:
+        for failure in row.failures:
+            where = f"{_form(row)} {row.precision} {row.engine}"
+            console.print(f"[red]beyond its limit: {where}: {failure}[/red]", highlight=False)
+    console.print("[red]no bundle was written[/red]", highlight=False)
+
+
+def _table(result: ExportResult, has_trajectory: bool) -> Table:
+    table = Table(title=f"Parity with PyTorch in mm, on {result.data_title}")
+    for name in ("form", "precision", "engine"):
+        table.add_column(name, no_wrap=True)
+    numbers = ["frames", "MPJPE PyTorch", "MPJPE engine", "ΔMPJPE", "mean dist.", "max dist."]
+    if has_trajectory:
+        numbers += ["root mean", "root max"]
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for row in result.rows:
+        figures = [
+            str(row.n_frames),
+            _mm(row.mpjpe_pytorch, 2),
+            _mm(row.mpjpe_engine, 2),
+            _mm(row.mpjpe_change, 5, signed=True),
+            _mm(row.mean_distance, 5),
+            _mm(row.max_distance, 5),
+        ]
+        if has_trajectory:
+            figures += [_mm(row.trajectory_mean_distance, 5), _mm(row.trajectory_max_distance, 5)]
+        verdict = "[green]ok[/green]" if row.passed else "[red]FAIL[/red]"
+        table.add_row(_form(row), row.precision, row.engine, *figures, verdict)
+    return table
+
+
+def _form(row: ParityRow) -> str:
+    return row.form if row.lag is None else f"{row.form} lag {row.lag}"
+
+
+def _mm(value: float | None, digits: int, signed: bool = False) -> str:
+    if value is None:
+        return "–"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB" if n_bytes >= 1e6 else f"{n_bytes / 1e3:.0f} kB"

@@ -1,0 +1,107 @@
+"""The ONNX Runtime engine's streams: rows that come and go must not disturb one another."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from bundles import random_bundle
+
+from vp3d_deploy.bundle import BundleError
+from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines.onnx import OnnxEngine
+from vp3d_deploy.spec import ModelSpec
+
+SPEC = ModelSpec((3, 3, 3), 16)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> OnnxEngine:
+    path = tmp_path_factory.mktemp("onnx") / "net.vp3d"
+    made = random_bundle(path, SPEC, trajectory=True, lags=(0, 6))
+    opened = open_engine(made.bundle, "onnx", threads=1)
+    assert isinstance(opened, OnnxEngine)
+    return opened
+
+
+def clips(count: int, n_frames: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.5, (count, n_frames, 17, 2)).astype(np.float32)
+
+
+def alone(engine: OnnxEngine, clip: np.ndarray, lag: int) -> np.ndarray:
+    stream = engine.open_stream(lag)
+    stream.add_rows(1)
+    return np.array([stream.step(frame[None]).pose[0].copy() for frame in clip])
+
+
+@pytest.mark.parametrize("lag", [0, 6])
+def test_rows_that_come_and_go_answer_as_if_alone(engine: OnnxEngine, lag: int) -> None:
+    a, b, c = clips(3, 40)
+    stream = engine.open_stream(lag)
+    stream.add_rows(1)
+    found: dict[str, list[np.ndarray]] = {"a": [], "b": [], "c": []}
+    rows = ["a"]
+    frames = {"a": iter(a), "b": iter(b), "c": iter(c)}
+    for t in range(40):
+        if t == 5:
+            stream.add_rows(2)
+            rows += ["b", "c"]
+        if t == 25:
+            stream.remove_rows([1])
+            rows.remove("b")
+        poses = stream.step(np.stack([next(frames[row]) for row in rows])).pose
+        for row, pose in zip(rows, poses, strict=True):
+            found[row].append(pose.copy())
+    for name, clip in (("a", a), ("b", b), ("c", c)):
+        expected = alone(engine, clip, lag)[: len(found[name])]
+        np.testing.assert_allclose(np.array(found[name]), expected, rtol=0, atol=1e-5)
+
+
+def test_a_reset_row_starts_anew_and_the_others_go_on(engine: OnnxEngine) -> None:
+    a, b = clips(2, 30)
+    stream = engine.open_stream(0)
+    stream.add_rows(2)
+    for t in range(15):
+        stream.step(np.stack([a[t], b[t]]))
+    stream.reset_rows([0])
+    found = np.array([stream.step(np.stack([a[t], b[t]])).pose.copy() for t in range(15, 30)])
+    np.testing.assert_allclose(found[:, 0], alone(engine, a[15:], 0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found[:, 1], alone(engine, b, 0)[15:], rtol=0, atol=1e-5)
+
+
+def test_no_rows_and_wrong_shapes(engine: OnnxEngine) -> None:
+    stream = engine.open_stream(0)
+    assert stream.step(np.zeros((0, 17, 2), np.float32)).pose.shape == (0, 17, 3)
+    stream.add_rows(2)
+    with pytest.raises(ValueError, match=r"shape \(1, 17, 2\); 2 open streams expect \(2, 17, 2\)"):
+        stream.step(np.zeros((1, 17, 2), np.float32))
+    stream.close()
+    assert stream.n_rows == 0
+
+
+def test_several_threads_share_an_engine(engine: OnnxEngine) -> None:
+    windows = clips(16, 27)
+    expected = [engine.window(window[None]).pose for window in windows]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda window: engine.window(window[None]).pose, windows))
+    np.testing.assert_array_equal(np.array(found), np.array(expected))
+
+
+def test_a_graph_cannot_read_files_outside_its_bundle(tmp_path: Path) -> None:
+    """A stranger's graph names its weights' file; ONNX Runtime must not follow it elsewhere."""
+    made = random_bundle(tmp_path / "net.vp3d", SPEC, forms=("window",))
+    secret = tmp_path / "secret"
+    secret.write_bytes(made.bundle.file("weights.fp32.safetensors").read_bytes())
+    entry = made.bundle.graphs[0]
+    model = onnx.load(made.bundle.file(entry.file), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for item in tensor.external_data:
+            if item.key == "location":
+                item.value = "../secret"
+    made.bundle.file(entry.file).write_bytes(model.SerializeToString())
+
+    with pytest.raises(BundleError, match="(?i)cannot load .*(external|outside|escape)"):
+        OnnxEngine(made.bundle, "fp32").window(clips(1, 27))

@@ -1,0 +1,18 @@
+"""Motion to train on and to be measured with: Human3.6M, video in the wild, procedural people."""
+
+from vp3d_deploy.data.clip import Clip, ClipError
+from vp3d_deploy.data.h36m import TEST_SUBJECTS, TRAIN_SUBJECTS, load_h36m
+from vp3d_deploy.data.npy import DataFileError, load_npy, load_npz
+from vp3d_deploy.data.wild import load_wild
+
+__all__ = [
+    "TEST_SUBJECTS",
+    "TRAIN_SUBJECTS",
+    "Clip",
+    "ClipError",
+    "DataFileError",
+    "load_h36m",
+    "load_npy",
+    "load_npz",
+    "load_wild",
+]

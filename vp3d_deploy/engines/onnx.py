@@ -1,0 +1,193 @@
+"""ONNX Runtime on the CPU: the engine that runs wherever Python does."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vp3d_deploy.bundle import Bundle, BundleError
+from vp3d_deploy.engines.base import Output
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+# Of one row of a tensor: its type, and its shape without the batch.
+_Shape = tuple[np.dtype, tuple[int, ...]]
+
+_DTYPES: dict[str, np.dtype] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+}
+
+
+class OnnxEngine:
+    """Runs the bundle's graphs; each is loaded when its form is first used.
+
+    Raises BundleError where a form or lag is not in the bundle.
+    """
+
+    name = "onnx"
+
+    def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
+        import onnxruntime
+
+        self.precision = precision
+        self._bundle = bundle
+        self._options = onnxruntime.SessionOptions()
+        if threads is not None:
+            self._options.intra_op_num_threads = threads
+        # Warnings about nodes that stay unassigned to other providers mean nothing to a user.
+        self._options.log_severity_level = 3
+        self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
+        self._lock = threading.Lock()
+
+    def window(self, keypoints: np.ndarray) -> Output:
+        return self._run(self._session("window"), keypoints)
+
+    def sequence(self, keypoints: np.ndarray) -> Output:
+        return self._run(self._session("sequence"), keypoints)
+
+    def open_stream(self, lag: int) -> OnnxStream:
+        return OnnxStream(self._session("stream", lag))
+
+    def close(self) -> None:
+        """Give the sessions' memory back; streams that are open keep theirs."""
+        with self._lock:
+            self._sessions.clear()
+
+    def _session(self, form: str, lag: int | None = None) -> onnxruntime.InferenceSession:
+        import onnxruntime
+
+        with self._lock:
+            session = self._sessions.get((form, lag))
+            if session is None:
+                entry = self._bundle.graph(form, self.precision, lag)
+                path = self._bundle.file(entry.file)
+                try:
+                    session = onnxruntime.InferenceSession(
+                        str(path), self._options, providers=["CPUExecutionProvider"]
+                    )
+                except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
+                    reason = str(error).splitlines()[0]
+                    raise BundleError(f"ONNX Runtime cannot load {path}: {reason}") from error
+                self._check(session, path)
+                self._sessions[form, lag] = session
+        return session
+
+    def _check(self, session: onnxruntime.InferenceSession, path: Path) -> None:
+        """A graph need not come from us: what it reads and writes must be what the bundle says."""
+        values = [*session.get_inputs(), *session.get_outputs()]
+        names = {value.name for value in values}
+        lacking = {"keypoints", *self._bundle.networks} - names
+        foreign = {value.type for value in values} - set(_DTYPES)
+        if lacking or foreign:
+            raise BundleError(
+                f"{path} is not a graph of this bundle: it lacks {sorted(lacking)} and has "
+                f"tensors of types {sorted(foreign)}"
+            )
+
+    @staticmethod
+    def _run(session: onnxruntime.InferenceSession, keypoints: np.ndarray) -> Output:
+        answers = session.run(None, {"keypoints": keypoints})
+        names = [output.name for output in session.get_outputs()]
+        by_name = dict(zip(names, answers, strict=True))
+        return Output(by_name["pose"], by_name.get("trajectory"))
+
+
+class OnnxStream:
+    """Live streams on one stream graph: state stays in place, two sets of it swapped each frame.
+
+    All zeros is the state of a stream that has seen nothing (vp3d_export/graphs/stream.py).
+    """
+
+    # Two sets of state arrays; `_front` is the one that the next step reads.
+    _state: tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
+    _front: int
+    _keypoints: np.ndarray
+    _output: Output
+    _bindings: list[onnxruntime.IOBinding]
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        shapes: dict[str, _Shape] = {}
+        for value in (*session.get_inputs(), *session.get_outputs()):
+            shapes[value.name] = (_DTYPES[value.type], tuple(value.shape[1:]))
+        self._frame_shape = shapes["keypoints"][1]
+        # A state's input and output differ in their suffix alone.
+        self._state_shapes = {
+            name.removesuffix("_in"): shape
+            for name, shape in shapes.items()
+            if name.endswith("_in")
+        }
+        answers = ("pose", "trajectory")
+        self._answer_shapes = {name: shapes[name] for name in answers if name in shapes}
+        self._allocate(
+            {name: self._zeros(shape, 0) for name, shape in self._state_shapes.items()}, 0
+        )
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._keypoints)
+
+    def add_rows(self, count: int) -> None:
+        state = {
+            name: np.concatenate([held, self._zeros(self._state_shapes[name], count)])
+            for name, held in self._state[self._front].items()
+        }
+        self._allocate(state, self.n_rows + count)
+
+    def remove_rows(self, rows: list[int]) -> None:
+        state = {name: np.delete(held, rows, 0) for name, held in self._state[self._front].items()}
+        self._allocate(state, self.n_rows - len(set(rows)))
+
+    def reset_rows(self, rows: list[int]) -> None:
+        for held in self._state[self._front].values():
+            held[rows] = 0
+
+    def step(self, keypoints: np.ndarray) -> Output:
+        if keypoints.shape != self._keypoints.shape:
+            raise ValueError(
+                f"keypoints have shape {keypoints.shape}; {self.n_rows} open streams expect "
+                f"{self._keypoints.shape}"
+            )
+        if len(keypoints):
+            self._keypoints[...] = keypoints
+            self._session.run_with_iobinding(self._bindings[self._front])
+            self._front = 1 - self._front
+        return self._output
+
+    def close(self) -> None:
+        """Give the state's memory back; the streams are gone."""
+        self.remove_rows(list(range(self.n_rows)))
+
+    @staticmethod
+    def _zeros(shape: _Shape, rows: int) -> np.ndarray:
+        return np.zeros((rows, *shape[1]), shape[0])
+
+    def _allocate(self, state: dict[str, np.ndarray], rows: int) -> None:
+        """Take `state` as the streams' own, and bind every array to the session once."""
+        self._front = 0
+        self._state = (state, {name: np.zeros_like(held) for name, held in state.items()})
+        self._keypoints = np.zeros((rows, *self._frame_shape), np.float32)
+        answers = {name: self._zeros(shape, rows) for name, shape in self._answer_shapes.items()}
+        self._output = Output(answers["pose"], answers.get("trajectory"))
+        self._bindings = [
+            self._bind(self._state[front], self._state[1 - front], answers) for front in (0, 1)
+        ]
+
+    def _bind(
+        self,
+        before: dict[str, np.ndarray],
+        after: dict[str, np.ndarray],
+        answers: dict[str, np.ndarray],
+    ) -> onnxruntime.IOBinding:
+        binding = self._session.io_binding()
+        inputs = {"keypoints": self._keypoints, **{f"{n}_in": a for n, a in before.items()}}
+        outputs = {**answers, **{f"{n}_out": a for n, a in after.items()}}
+        for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+            for name, array in arrays.items():
+                bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return binding

@@ -1,0 +1,86 @@
+"""MMPose 1.x predictions: the inferencer's JSON files and those of its demo scripts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vp3d_deploy.formats.jsonfile import keypoint_array, number, shown, whole
+from vp3d_deploy.formats.tracks import Detection, FormatError, frames_from_ids
+
+
+def is_mmpose(content: Any) -> bool:
+    """Frames with "instances" (a video), {"instance_info": ..} (a demo), or a list of instances."""
+    if isinstance(content, dict):
+        return isinstance(content.get("instance_info"), list)
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        return False
+    return "instances" in content[0] or {"keypoints", "keypoint_scores"} <= set(content[0])
+
+
+def read_mmpose(content: Any, source: str, frame: int = 0) -> tuple[list[Detection], str | None]:
+    """Detections, and the data set that the model was trained for if the file says it.
+
+    content: as told apart by `is_mmpose`. A plain list of instances is one picture: `frame`.
+    """
+    dataset = None
+    if isinstance(content, dict):
+        meta = content.get("meta_info")
+        if isinstance(meta, dict) and isinstance(meta.get("dataset_name"), str):
+            dataset = meta["dataset_name"]
+        content = content["instance_info"]
+    if not content:
+        return [], dataset
+    if isinstance(content[0], dict) and "instances" not in content[0]:
+        return _instances(content, source, frame), dataset
+    numbers = []
+    for index, entry in enumerate(content):
+        if not isinstance(entry, dict) or not isinstance(entry.get("instances"), list):
+            raise FormatError(
+                f'{source}: entry {index}: expected an object with "instances", '
+                f"found {shown(entry)}"
+            )
+        numbers.append(whole(entry.get("frame_id", index), f"{source}: entry {index}, frame_id"))
+    frames = frames_from_ids(numbers, source)
+    detections = []
+    for entry, frame_id in zip(content, numbers, strict=True):
+        where = f"{source}: frame {frame_id}"
+        detections += _instances(entry["instances"], where, frames[frame_id])
+    return detections, dataset
+
+
+def _instances(instances: list[Any], where: str, frame: int) -> list[Detection]:
+    return [_instance(item, f"{where}: instance {i}", frame) for i, item in enumerate(instances)]
+
+
+def _instance(instance: Any, where: str, frame: int) -> Detection:
+    if not isinstance(instance, dict) or "keypoints" not in instance:
+        raise FormatError(f'{where}: expected an object with "keypoints", found {shown(instance)}')
+    keypoints = instance["keypoints"]
+    if isinstance(keypoints, list) and keypoints and not isinstance(keypoints[0], list):
+        raise FormatError(f"{where}: expected keypoints [[x, y], ..], found {shown(keypoints)}")
+    points = keypoint_array(keypoints, f"{where}, keypoints")
+    if instance.get("keypoint_scores") is not None:
+        scores = _scores(instance["keypoint_scores"], len(points), where)
+        points = np.concatenate([points[:, :2], scores[:, None]], axis=1)
+    elif np.isfinite(points[:, 2]).any():
+        raise FormatError(
+            f"{where}: keypoints have three coordinates; these are 3D poses already, and 2D "
+            "keypoints are expected"
+        )
+    value = instance.get("track_id", instance.get("instance_id"))
+    track_id = None if value is None else whole(value, f"{where}, track id")
+    score = instance.get("bbox_score")
+    return Detection(
+        frame,
+        points,
+        None if track_id is None or track_id < 0 else track_id,
+        number(score, f"{where}, bbox_score", default=1.0),
+    )
+
+
+def _scores(values: Any, n_joints: int, where: str) -> np.ndarray:
+    if not isinstance(values, list) or len(values) != n_joints:
+        raise FormatError(f"{where}: {n_joints} keypoints, but scores are {shown(values)}")
+    return np.array([number(v, f"{where}, score", default=np.nan) for v in values], np.float32)

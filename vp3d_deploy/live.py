@@ -1,0 +1,281 @@
+"""2D keypoints in, 3D poses out, frame by frame: `LiveStream`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vp3d_deploy.engines.base import StreamEngine
+from vp3d_deploy.keypoints import KeypointsError, check_frame, check_time
+from vp3d_deploy.live_people import LivePeople
+from vp3d_deploy.live_rows import Answer, LiveRows
+from vp3d_deploy.network_input import NetworkInput
+from vp3d_deploy.observe import Observer, Screen
+from vp3d_deploy.poses import Poses
+from vp3d_deploy.resample import MAX_GAP_S, FrameGrid
+from vp3d_deploy.skeleton import Skeleton
+
+TrackId = int | str
+
+
+class LiveStream:
+    """Lifts what a camera sees now, for one person or many. Made by `Lifter.stream`.
+
+        with lifter.stream(image_size=(1920, 1080), lag=0) as stream:
+            for keypoints in camera:             # (J, 2) pixels, or (J, 3) with scores
+                poses = stream.push(keypoints)   # Poses with T = 1, or None
+
+    The answer to a push is for the frame `lag` frames ago and is exactly what the full network
+    gives for it when every frame after the newest is replaced by the newest (and every frame
+    before the first by the first). `frame_indices` of the answer counts frames since the stream
+    began; the first `lag` pushes have no answer, and `flush()` gives the last `lag`.
+
+    **Several people** are pushed as {track id: keypoints}, and answers come as {track id: Poses}
+    of those who have one. People may come and go. One who is not in the dict, like one whose
+    joints are all unseen (or `push(None)`: nobody in this frame), is held, then fades, and is
+    missing after `hold_s + fade_s` seconds (observe.py says how). From then on there are no
+    answers for them; those for earlier frames still come. Whoever returns later starts anew.
+
+    **Time.** Without `fps` and timestamps, frames are taken as they come, as if at the network's
+    own rate. Where one of them is given, frames are interpolated on a grid of the network's rate
+    that begins with the first frame: a push then has 0, 1 or more answers (T = 1, 2, ..., or
+    None), and `frame_indices` counts points of that grid; the pose is that of the time
+    `origin_s + frame_index / fps`. A gap of more than 0.5 s (`resample.MAX_GAP_S`) ends everyone:
+    answers still out keep coming, and people start anew.
+
+    A push that is refused leaves the stream as it was. Should the engine itself fail in the
+    middle of one, `reset()` makes the stream usable again. A stream belongs to one thread at a
+    time: a second one that comes at the same moment gets a RuntimeError.
+    """
+
+    def __init__(
+        self,
+        engine: StreamEngine,
+        network_input: NetworkInput,
+        skeleton: Skeleton,
+        skeleton_out: Skeleton,
+        image_size: tuple[float, float],
+        *,
+        lag: int,
+        shape_in: tuple[int, int],
+        has_trajectory: bool,
+        network_fps: float,
+        fps: float | None,
+        hold_s: float,
+        fade_s: float,
+    ) -> None:
+        """Arguments are trusted; `Lifter.stream` checks them. shape_in: (J_in, F)."""
+        self.lag = lag
+        self.fps = network_fps
+        self._engine = engine
+        self._skeleton = skeleton
+        self._skeleton_out = skeleton_out
+        self._has_trajectory = has_trajectory
+        self._screen = Screen(image_size)
+        self._camera_fps = fps
+        rows = LiveRows(engine, lag, *shape_in)
+        self._people = LivePeople(Observer(skeleton, hold_s, fade_s), network_input, rows)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """The state of a stream that has seen nothing, once its people are gone."""
+        self._one_person: bool | None = None
+        self._frame = 0
+        resamples = self._camera_fps not in (None, self.fps)
+        self._grid = FrameGrid(self.fps) if resamples else None
+
+    @property
+    def image_size(self) -> tuple[float, float]:
+        """(width, height) in pixels; assigning another applies from the next push on."""
+        return self._screen.size
+
+    @image_size.setter
+    def image_size(self, image_size: tuple[float, float]) -> None:
+        self._screen = Screen(image_size)
+
+    @property
+    def track_ids(self) -> tuple[TrackId, ...]:
+        """The people being followed, held ones included; empty for a single person without id."""
+        return () if self._one_person else self._people.track_ids
+
+    @property
+    def origin_s(self) -> float | None:
+        """The time of frame 0 where frames have times, else None."""
+        return None if self._grid is None else self._grid.origin_s
+
+    def push(
+        self,
+        keypoints: Any,
+        timestamp_s: float | None = None,
+        image_size: tuple[float, float] | None = None,
+    ) -> Poses | dict[TrackId, Poses] | None:
+        """Take the next frame.
+
+        keypoints: (J, 2) pixels or (J, 3) pixels and score, floats or integers, NaN for what was
+        not seen; or a dict of such arrays by track id (int or str); or None for nobody.
+        timestamp_s: when the frame was taken, seconds on any clock; for every frame or for none.
+        image_size: (width, height) in pixels, if it changed with this frame.
+
+        Returns the answers that are ready: for one person Poses (T, J_out, 3), usually T = 1, or
+        None; for a dict a dict of Poses by track id, empty if there are none.
+        Raises ValueError for other shapes, types, joint counts, and for times that do not
+        increase; RuntimeError on a closed stream.
+        """
+        self._acquire()
+        try:
+            people = self._checked_people(keypoints)
+            time_s = self._checked_time(timestamp_s)
+            screen = self._screen if image_size is None else Screen(image_size)
+            # Nothing is refused from here on.
+            self._screen = screen
+            if keypoints is not None:
+                self._one_person = None in people
+            elapsed_s, steps = self._advance(time_s)
+            return self._combined(self._people.advance(people, screen, elapsed_s, steps))
+        finally:
+            self._lock.release()
+
+    def flush(self) -> Poses | dict[TrackId, Poses]:
+        """The answers that are still out, as if the last frame stayed forever.
+
+        Returns Poses with T = the number of answers, which may be 0, or a dict of Poses by track
+        id. The stream is then as new: the next push is frame 0.
+        """
+        self._acquire()
+        try:
+            poses = self._combined(self._people.flush())
+            self._begin()
+            return self._poses([]) if poses is None else poses
+        finally:
+            self._lock.release()
+
+    def reset(self, track_id: TrackId | None = None) -> None:
+        """Forget everyone, and begin again with frame 0; or forget one person.
+
+        Answers that are still out never come. A person who is not there is no error.
+        """
+        self._acquire()
+        try:
+            if track_id is None:
+                self._people.clear()
+                self._begin()
+            else:
+                self._people.forget(track_id)
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Release the engine's part; the stream cannot be used any more. Twice is no error."""
+        if not self._closed:
+            self._acquire()
+            self._closed = True
+            self._lock.release()
+            self._engine.close()
+
+    def __enter__(self) -> LiveStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _acquire(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError(
+                "another thread is using this LiveStream at this moment; a stream belongs to one "
+                "thread at a time, open one per thread with Lifter.stream()"
+            )
+        if self._closed:
+            self._lock.release()
+            raise RuntimeError("this LiveStream is closed; open another with Lifter.stream()")
+
+    def _checked_people(self, keypoints: Any) -> dict[Any, np.ndarray]:
+        """The pushed arrays by track id, None being the id of a single person."""
+        if keypoints is None:
+            return {}
+        many = isinstance(keypoints, Mapping)
+        if self._one_person is not None and many == self._one_person:
+            before, now = ("one person", "a dict") if many else ("a dict of people", "one person")
+            raise KeypointsError(
+                f"this stream was begun with {before} and now gets {now}; keep to one of them, or "
+                "begin again with reset()"
+            )
+        if not many:
+            return {None: check_frame(keypoints, self._skeleton)}
+        people = {}
+        for track_id, array in keypoints.items():
+            if not isinstance(track_id, (int, str, np.integer)) or isinstance(track_id, bool):
+                raise KeypointsError(f"track id {track_id!r}: expected a whole number or a string")
+            try:
+                people[track_id] = check_frame(array, self._skeleton)
+            except KeypointsError as error:
+                raise KeypointsError(f"person {track_id!r}: {error}") from None
+        return people
+
+    def _checked_time(self, timestamp_s: float | None) -> float | None:
+        """The frame's time, or None where frames are taken as they come."""
+        if self._camera_fps is not None:
+            if timestamp_s is not None:
+                raise KeypointsError(
+                    f"this stream takes its frames to be 1/{self._camera_fps:g} s apart; to give "
+                    "timestamp_s, open it without fps"
+                )
+            return None if self._grid is None else self._frame / self._camera_fps
+        if self._frame and (timestamp_s is None) != (self._grid is None):
+            before, now = ("none", "has one") if self._grid is None else ("timestamp_s", "has none")
+            raise KeypointsError(
+                f"earlier frames had {before} and this one {now}: give timestamp_s for every "
+                "frame or for none, or begin again with reset()"
+            )
+        if timestamp_s is None:
+            return None
+        time_s = check_time(timestamp_s)
+        if self._grid is not None:
+            self._grid.check(time_s)
+        return time_s
+
+    def _advance(self, time_s: float | None) -> tuple[float, list[tuple[int, float]]]:
+        """Count the frame. Returns the time since the last, and the steps to take."""
+        self._frame += 1
+        if time_s is None:
+            return 1 / self.fps, [(self._frame - 1, 1.0)]
+        if self._grid is None:
+            self._grid = FrameGrid(self.fps)
+        elapsed_s = self._grid.elapsed_s(time_s)
+        if elapsed_s > MAX_GAP_S:
+            self._people.end_all()
+        return elapsed_s, self._grid.advance(time_s)
+
+    def _combined(self, answers: list[Answer]) -> Poses | dict[TrackId, Poses] | None:
+        """What push returns for these answers."""
+        if self._one_person is not False:
+            return self._poses(answers) if answers else None
+        by_id: dict[Any, list[Answer]] = {}
+        for answer in answers:
+            by_id.setdefault(answer.track_id, []).append(answer)
+        return {track_id: self._poses(own) for track_id, own in by_id.items()}
+
+    def _poses(self, answers: list[Answer]) -> Poses:
+        """One person's answers, in order of time, as poses."""
+        if not answers:
+            n_joints = self._skeleton_out.n_joints
+            joints = np.zeros((0, n_joints, 3), np.float32)
+            trajectory = np.zeros((0, 1, 3), np.float32) if self._has_trajectory else None
+            confidence = np.zeros((0, n_joints), np.float32)
+        else:
+            _, _, all_joints, all_trajectories, all_confidence = zip(*answers, strict=True)
+            joints = np.array(all_joints)
+            trajectory = None if all_trajectories[0] is None else np.array(all_trajectories)
+            confidence = np.array(all_confidence)
+        indices = np.array([answer.frame_index for answer in answers], np.int64)
+        return Poses(joints, trajectory, confidence, self._skeleton_out, self.fps, indices)

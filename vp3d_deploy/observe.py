@@ -1,0 +1,270 @@
+"""From what a detector saw to what the network is shown: the one place that deals with gaps.
+
+**Not observed** is a joint with a coordinate that is NaN, infinite, or more than `OUTSIDE` image
+sizes outside the image, or with a score that is zero, negative or not finite. Everything else is
+observed, with a confidence of 1, or of the detector's score limited to 0..1 where there is one.
+
+**Hold, then fade.** A joint that is not observed keeps its place relative to the body: it moves as
+the joints that are seen move on average. Its confidence stays what it last was for `HOLD_S`
+seconds, then falls linearly to zero over `FADE_S` seconds. A joint that was never observed has
+confidence 0; it lies where its mirror image was seen, or else its nearest seen neighbour along the
+bones. A person none of whose joints has any confidence left is *missing*.
+
+**Recorded clips** know the future: a joint that was not observed moves linearly in time, relative
+to the body, from its last to its next observation, and the age that fades its confidence is the
+time to the nearer of the two. Before the first and after the last observation it is held.
+
+All positions are in normalised screen units, so that what is held survives a change of image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from vp3d_deploy.camera import normalize_screen
+from vp3d_deploy.skeleton import Skeleton
+
+# A wrist behind the back or a missed detection is over in half a second; what is gone for a whole
+# second may be anywhere.
+HOLD_S = 0.5
+FADE_S = 0.5
+# Detectors do place joints outside the image, about a body's length at most for people cut off by
+# its edge; beyond an image's size they are mistakes.
+OUTSIDE = 1.0
+# Ages are sums of frame times; a joint must not stay alive a frame longer by rounding.
+_ROUNDING_S = 1e-6
+
+
+class Screen:
+    """An image size, and with it which coordinates are credible.
+
+    image_size: (width, height) in pixels, positive. Raises ValueError otherwise.
+    """
+
+    __slots__ = ("_limit", "size")
+
+    def __init__(self, image_size: tuple[float, float]) -> None:
+        top_left = normalize_screen(np.zeros(2), image_size)
+        self._limit = -(1 + 2 * OUTSIDE) * top_left
+        self.size = (float(image_size[0]), float(image_size[1]))
+
+    def normalize(self, points_px: np.ndarray) -> np.ndarray:
+        """(..., 2) pixels -> (..., 2) normalised screen units, a new array."""
+        return normalize_screen(points_px, self.size)
+
+    def observed(self, points: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+        """Which joints count as seen: bool (..., J).
+
+        points: (..., J, 2) normalised screen units. scores: (..., J) or None.
+        """
+        # NaN compares false with everything.
+        seen: np.ndarray = (np.abs(points) <= self._limit).all(-1)
+        if scores is not None:
+            seen &= (scores > 0) & (scores < np.inf)
+        return seen
+
+    def limit(self, points: np.ndarray) -> np.ndarray:
+        """Points moved to the edge of what is credible, for joints that were carried along."""
+        # Twice as fast as np.clip on arrays this small.
+        return np.minimum(np.maximum(points, -self._limit), self._limit)
+
+
+def fade(age_s: np.ndarray, hold_s: float, fade_s: float) -> np.ndarray:
+    """How much is left of a confidence after `age_s` seconds without observation: 1 .. 0."""
+    left_s = hold_s + fade_s - _ROUNDING_S - age_s
+    if fade_s <= _ROUNDING_S:
+        return (left_s > -2 * _ROUNDING_S).astype(np.float32)
+    return np.minimum(np.maximum(left_s / (fade_s - _ROUNDING_S), 0), 1).astype(np.float32)
+
+
+def anyone(joints: np.ndarray) -> np.ndarray:
+    """(..., J) -> (...) bool: of whom anything is seen, or trusted."""
+    people: np.ndarray = np.logical_or.reduce(joints, axis=-1)
+    return people
+
+
+class Observer:
+    """Fills the gaps of N people frame by frame; one row of all arrays for each person."""
+
+    def __init__(self, skeleton: Skeleton, hold_s: float, fade_s: float) -> None:
+        self._skeleton = skeleton
+        self._hold_s = hold_s
+        self._fade_s = fade_s
+        self.n_joints = n_joints = skeleton.n_joints
+        self._points = np.zeros((0, n_joints, 2))
+        self._score = np.zeros((0, n_joints), np.float32)
+        self._age_s = np.zeros((0, n_joints))
+        self._ever_seen = np.zeros((0, n_joints), bool)
+        # Seen in the last frame in which anything of the person was.
+        self._last_seen = np.zeros((0, n_joints), bool)
+
+    def add(self, count: int) -> None:
+        """Append people of whom nothing has been seen yet."""
+
+        def grown(array: np.ndarray) -> np.ndarray:
+            return np.concatenate([array, np.zeros((count, *array.shape[1:]), array.dtype)])
+
+        self._map(grown)
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Forget everyone but the people of these rows (bool mask or indices)."""
+        self._map(lambda array: array[rows])
+
+    def _map(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        for name in ("_points", "_score", "_age_s", "_ever_seen", "_last_seen"):
+            setattr(self, name, change(getattr(self, name)))
+
+    def update(
+        self,
+        points: np.ndarray,
+        scores: np.ndarray | None,
+        seen: np.ndarray,
+        screen: Screen,
+        elapsed_s: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The next frame of everyone.
+
+        points: (N, J, 2) normalised screen units, anything where not seen; kept, not to be
+        changed by the caller afterwards. scores: (N, J) or None. seen: (N, J) bool, from
+        `Screen.observed`; at least one joint of a person must be seen in their first frame.
+        elapsed_s: time since the previous frame.
+
+        Returns points (N, J, 2), finite everywhere, and confidence (N, J) float32 0..1; both
+        are kept here, not to be changed.
+        """
+        confidence: np.ndarray
+        if scores is None:
+            confidence = np.ones(seen.shape, np.float32)
+        else:
+            # Only what was seen: other scores may be anything, and overflow a float32.
+            confidence = np.where(seen, np.minimum(scores, 1), 0).astype(np.float32)
+        if seen.all():
+            self._score = confidence
+            self._age_s[...] = 0
+            self._ever_seen[...] = True
+        else:
+            points, confidence = self._fill(points, confidence, seen, screen, elapsed_s)
+        self._points = points
+        self._last_seen = np.where(anyone(seen)[:, None], seen, self._last_seen)
+        return points, confidence
+
+    def _fill(
+        self,
+        points: np.ndarray,
+        confidence: np.ndarray,
+        seen: np.ndarray,
+        screen: Screen,
+        elapsed_s: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        points = np.where(seen[..., None], points, 0)
+        moved = self._body_motion(points, seen)
+        points = np.where(seen[..., None], points, screen.limit(self._points + moved))
+        self._ever_seen = self._ever_seen | seen
+        if not self._ever_seen.all():
+            sources = nearest_seen(self._skeleton, self._ever_seen)
+            points = np.take_along_axis(points, sources[..., None], axis=1)
+        self._age_s = np.where(seen, 0, self._age_s + elapsed_s)
+        self._score = np.where(seen, confidence, self._score)
+        return points, self._score * fade(self._age_s, self._hold_s, self._fade_s)
+
+    def _body_motion(self, points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """(N, 1, 2): how far each person moved since they were last seen, by the joints that were
+        seen then and now; failing those, by the joints seen now and where they were held."""
+        common = seen & self._last_seen
+        lost = ~anyone(common)
+        if lost.any():
+            common[lost] = (seen & self._ever_seen)[lost]
+        moved = np.where(common[..., None], points - self._points, 0).sum(1, keepdims=True)
+        return moved / np.maximum(common.sum(1), 1)[:, None, None]
+
+
+def fill_clip(
+    points: np.ndarray,
+    scores: np.ndarray | None,
+    seen: np.ndarray,
+    skeleton: Skeleton,
+    screen: Screen,
+    fps: float,
+    hold_s: float,
+    fade_s: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fill the gaps of one person's recorded clip.
+
+    points: (T, J, 2) normalised screen units, anything where not seen; scores: (T, J) or None;
+    seen: (T, J) bool, from `Screen.observed`.
+    Returns points (T, J, 2), finite, and confidence (T, J) float32 0..1. Of a person who is never
+    seen the points are zero, the middle of the image.
+    """
+    if scores is None:
+        confidence = seen.astype(np.float32)
+    else:
+        confidence = np.where(seen, np.minimum(scores, 1), 0).astype(np.float32)
+    if seen.all():
+        return points, confidence
+    points = np.where(seen[..., None], points, 0)
+    if not seen.any():
+        return points, confidence
+    body = _body_path(points, seen)
+    for joint in range(skeleton.n_joints):
+        at, gaps = np.flatnonzero(seen[:, joint]), np.flatnonzero(~seen[:, joint])
+        if not len(at) or not len(gaps):
+            continue
+        for axis in (0, 1):
+            offsets = points[at, joint, axis] - body[at, axis]
+            points[gaps, joint, axis] = body[gaps, axis] + np.interp(gaps, at, offsets)
+        after = np.searchsorted(at, gaps)
+        before, after = at[np.maximum(after - 1, 0)], at[np.minimum(after, len(at) - 1)]
+        nearest = np.where(np.abs(gaps - before) <= np.abs(after - gaps), before, after)
+        left = fade(np.abs(gaps - nearest) / fps, hold_s, fade_s)
+        confidence[gaps, joint] = confidence[nearest, joint] * left
+    sources = nearest_seen(skeleton, anyone(seen.T)[None])[0]
+    return screen.limit(points)[:, sources], confidence
+
+
+def _body_path(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """(T, 2): where the body has moved to since the first frame.
+
+    From one frame with observations to the next by the mean step of the joints seen in both;
+    linear in time over frames without any.
+    """
+    present = np.flatnonzero(anyone(seen))
+    now, then = points[present[1:]], points[present[:-1]]
+    common = seen[present[1:]] & seen[present[:-1]]
+    steps = np.where(common[..., None], now - then, 0).sum(1, dtype=np.float64)
+    steps /= np.maximum(common.sum(1), 1)[:, None]
+    path = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+    frames = np.arange(len(points))
+    return np.stack([np.interp(frames, present, path[:, axis]) for axis in (0, 1)], axis=-1)
+
+
+def nearest_seen(skeleton: Skeleton, seen: np.ndarray) -> np.ndarray:
+    """Whose place each joint takes: itself if seen, else its mirror image, else its neighbours.
+
+    seen: (N, J) bool, at least one per row. Returns (N, J) indices of joints.
+    """
+    preference = _preference(skeleton)
+    first = seen[:, preference].argmax(-1)
+    sources: np.ndarray = preference[np.arange(skeleton.n_joints), first]
+    return sources
+
+
+@lru_cache(maxsize=16)
+def _preference(skeleton: Skeleton) -> np.ndarray:
+    """(J, J): for each joint all joints, in the order in which they may stand in for it."""
+    n_joints = skeleton.n_joints
+    bones = np.full((n_joints, n_joints), n_joints)
+    np.fill_diagonal(bones, 0)
+    for joint, parent in enumerate(skeleton.parents):
+        if parent >= 0:
+            bones[joint, parent] = bones[parent, joint] = 1
+    for via in range(n_joints):
+        bones = np.minimum(bones, bones[:, via, None] + bones[None, via])
+    order = bones.argsort(axis=1, kind="stable")
+    mirrored = skeleton.flip_order
+    for joint in range(n_joints):
+        first = [joint] if mirrored[joint] == joint else [joint, mirrored[joint]]
+        order[joint] = [*first, *(other for other in order[joint] if other not in first)]
+    return order
