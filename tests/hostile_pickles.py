@@ -97,8 +97,7 @@ def _tuple_laughs(n_levels: int) -> bytes:
 
 
 EXHAUSTING: dict[str, bytes] = {
-    "memo index": b"\x80\x02]r\xff\xff\xff\xff\x85.",
-    "memo index in text": b"]p99999999999999999999\n\x85R.",
+    "memo index": b"\x80\x02]r\xff\xff\xff\xff0j\xff\xff\xff\xfe.",
     "byte string": b"\x8e" + struct.pack("<Q", 1 << 62) + b"x.",
     "text": b"\x8d" + struct.pack("<Q", 1 << 40) + b"x.",
     "frame": b"\x80\x04\x95" + struct.pack("<Q", 1 << 62) + b"N.",
@@ -114,10 +113,10 @@ EXHAUSTING: dict[str, bytes] = {
     "laughs": _laughs(60),
     "hashed laughs": _tuple_laughs(60),
     "list in itself": b"]2a.",
-    "dictionary in itself": b"}2K\x012s0.",
+    "dictionary in itself": b"}q\x00K\x01h\x00s.",
     "colliding keys": b"}("
     + b"".join(
-        b"\x8a\x10" + (k * ((1 << 61) - 1)).to_bytes(16, "little") + b"N" for k in range(1, 9)
+        b"\x8a\x10" + (k * ((1 << 61) - 1)).to_bytes(16, "little") + b"N" for k in range(1000, 1009)
     )
     + b"u.",
     "array beyond memory": _global("numpy", "ndarray") + b"J\xff\xff\xff\x7f\x85R.",

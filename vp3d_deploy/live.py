@@ -47,6 +47,8 @@ class LiveStream:
     `origin_s + frame_index / fps`. A gap of more than 0.5 s (`resample.MAX_GAP_S`) ends everyone:
     answers still out keep coming, and people start anew.
 
+    Attributes: `lag`, in frames; `fps`, the rate of the answers, which is the network's.
+
     A push that is refused leaves the stream as it was. Should the engine itself fail in the
     middle of one, `reset()` makes the stream usable again. A stream belongs to one thread at a
     time: a second one that comes at the same moment gets a RuntimeError.

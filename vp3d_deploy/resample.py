@@ -85,7 +85,7 @@ class FrameGrid:
             ]
             if reached >= self._next:
                 points.append((reached, 1.0 if on_grid else self._weight(reached, elapsed_s)))
-        self._next = max(self._next, reached + 1)
+        self._next = reached + 1
         self._last_s = time_s
         return points
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -68,19 +69,22 @@ def plain_onnx_export(network: StridedConvolutions) -> bytes:
     """torch.onnx.export with its defaults, for windows of any batch."""
     spec = network.spec
     example = torch.zeros(1, spec.receptive_field, spec.joints_in, spec.features)
-    file = io.BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode():
+    with (
+        tempfile.NamedTemporaryFile(suffix=".onnx") as file,
+        warnings.catch_warnings(),
+        torch.inference_mode(),
+    ):
         warnings.simplefilter("ignore")  # the exporter announces its own replacement
         torch.onnx.export(
             network,
             (example,),
-            file,
+            file.name,
             input_names=[INPUT],
             output_names=["pose"],
             dynamic_axes={INPUT: {0: "B"}, "pose": {0: "B"}},
             dynamo=False,
         )
-    return file.getvalue()
+        return Path(file.name).read_bytes()
 
 
 def onnxruntime_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:

@@ -96,10 +96,7 @@ def compare_stream(
     T = keypoints.shape[1]
     chosen = np.unique(np.linspace(0, T - 1, _affordable(spec, len(clips))).round().astype(int))
     live = _live_answers(engine, keypoints, lag, set(chosen.tolist()))
-    defined = []
-    for s in chosen:
-        output = reference.sequence(_live_window(spec, keypoints, int(s), lag))
-        defined.append(output.copied((slice(None), 0)))
+    defined = _defined_answers(spec, keypoints, chosen, lag, reference)
     truths = [None if c.pose_m is None else c.pose_m[s : s + 1] for s in chosen for c in clips]
     return _join(defined, truths), _join(live, truths)
 
@@ -150,10 +147,22 @@ def _window_multiply_adds(spec: ModelSpec) -> float:
     return float(total)
 
 
-def _live_window(spec: ModelSpec, keypoints: np.ndarray, s: int, lag: int) -> np.ndarray:
-    """(N, R, J_in, F): the window of frame s when nothing after s + lag has been seen."""
-    at = np.arange(s - spec.pad_left, s + spec.pad_right + 1)
-    return keypoints[:, np.clip(at, 0, min(s + lag, keypoints.shape[1] - 1))]
+def _defined_answers(
+    spec: ModelSpec, keypoints: np.ndarray, chosen: np.ndarray, lag: int, reference: Reference
+) -> list[Output]:
+    """What each chosen frame's answer is by definition, for all people: the network over the
+    frame's window when nothing after frame + lag has been seen."""
+    n_people, T = keypoints.shape[:2]
+    together = max(1, CHUNK_FRAMES // (spec.receptive_field * n_people))
+    answers = []
+    for start in range(0, len(chosen), together):
+        frames = chosen[start : start + together, None]
+        around = np.arange(-spec.pad_left, spec.pad_right + 1)
+        at = np.clip(frames + around, 0, np.minimum(frames + lag, T - 1))
+        # (frames, people, R, J, F) as one batch: the answers come in the same order.
+        windows = keypoints[:, at].swapaxes(0, 1).reshape(-1, *at.shape[1:], *keypoints.shape[2:])
+        answers.append(reference.sequence(windows).copied((slice(None), 0)))
+    return answers
 
 
 def _join(outputs: list[Output], truths: list[np.ndarray | None]) -> Answers:

@@ -129,9 +129,9 @@ def resolve_lags(spec: ModelSpec, lags: tuple[int | str, ...]) -> tuple[int, ...
     for lag in lags:
         value = spec.lookahead if lag == FULL_LAG else lag
         if not isinstance(value, int) or not 0 <= value <= spec.lookahead:
-            why = "causal" if spec.causal else f"of {spec.receptive_field} frames"
+            kind = "causal network" if spec.causal else f"network of {spec.receptive_field} frames"
             raise ExportError(
-                f"lag {lag} is not possible: a network {why} can trail the camera by 0 to "
+                f"lag {lag} is not possible: a {kind} can trail the camera by 0 to "
                 f'{spec.lookahead} frames ("{FULL_LAG}")'
             )
         frames.add(value)

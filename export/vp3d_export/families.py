@@ -8,7 +8,7 @@ vp3d-deploy   ours: vp3d_deploy/training writes it, this module reads it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from vp3d_deploy.safe_pickle import Placeholder, brief
@@ -58,23 +58,35 @@ class KeyTable:
     def keys(self, n_levels: int) -> dict[str, str]:
         """Canonical parameter name -> the family's key, of a network with `n_levels` residual
         levels; without num_batches_tracked, which inference does not use."""
-        layers = {"expand.conv": self.expand, "expand.bn": self.expand_bn}
+        keys = _parameters({"expand.conv": self.expand, "expand.bn": self.expand_bn})
         for level in range(1, n_levels + 1):
-            layers.update(self.layers(level))
-        keys = {}
-        for canonical, layer in layers.items():
-            parts = _NORM_PARTS if canonical.endswith("bn") else ("weight",)
-            keys.update({f"{canonical}.{part}": f"{layer}.{part}" for part in parts})
+            keys.update(_parameters(self.layers(level)))
         return {
             **keys,
             "shrink.weight": f"{self.shrink}.weight",
             "shrink.bias": f"{self.shrink}.bias",
         }
 
-    def count_levels(self, layers: set[str]) -> int:
-        """The highest residual level of which any of these layers is part."""
-        levels = range(MAX_LEVELS, 0, -1)
-        return next((n for n in levels if layers.intersection(self.layers(n).values())), 0)
+    def count_levels(self, found: Collection[str]) -> int:
+        """How many residual levels a network with the keys `found` has: the number for which the
+        fewest keys are missing or too many, so that one stray key does not make a level."""
+        best = cost = least_cost = 0  # costs relative to a network without levels
+        for level in range(1, MAX_LEVELS):
+            keys = _parameters(self.layers(level)).values()
+            present = sum(key in found for key in keys)
+            cost += len(keys) - 2 * present  # those missing now, less those no longer too many
+            if present and cost <= least_cost:
+                best, least_cost = level, cost
+        return best
+
+
+def _parameters(layers: Mapping[str, str]) -> dict[str, str]:
+    """Canonical name -> key of the parameters of convolutions and batch norms."""
+    return {
+        f"{canonical}.{part}": f"{layer}.{part}"
+        for canonical, layer in layers.items()
+        for part in (_NORM_PARTS if canonical.endswith("bn") else ("weight",))
+    }
 
 
 VIDEOPOSE3D = KeyTable(
@@ -118,10 +130,6 @@ class StateDict:
     label: str
     tensors: dict[str, object]
     networks: dict[str, KeyTable]
-
-    @property
-    def layers(self) -> set[str]:
-        return {key.rpartition(".")[0] for key in self.tensors}
 
 
 @dataclass(frozen=True)

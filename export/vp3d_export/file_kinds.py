@@ -41,8 +41,10 @@ def describe_bytes(start: bytes) -> str:
         return "a TensorFlow Lite model"
     if start.lstrip()[:1] == b"<":
         return "an HTML or XML page; the download may have failed"
-    if all(byte >= 32 or byte in b"\t\r\n" for byte in start):
-        return f"text starting with {start[:24].decode('utf-8', 'replace')!r}"
+    text = start.decode("utf-8", "ignore")
+    whole = len(text.encode()) > len(start) - 4  # the last character may be cut
+    if whole and all(char.isprintable() or char in "\t\r\n" for char in text):
+        return f"text starting with {text[:24]!r}"
     return "of an unknown kind"
 
 

@@ -112,7 +112,7 @@ def _locate(
     for name, table in state.networks.items():
         spec = specs.get(name)
         # A trajectory network beside a pose network has as many levels, so none goes unmissed.
-        n_levels = max(n_levels, table.count_levels(state.layers))
+        n_levels = max(n_levels, table.count_levels(state.tensors))
         keys_by_network[name] = table.keys(len(spec.filter_widths) - 1 if spec else n_levels)
     expected = {key for keys in keys_by_network.values() for key in keys.values()}
     counts = {

@@ -5,12 +5,15 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from vp3d_export.exporter import ExportResult
 from vp3d_export.parity import ParityRow
+
+TABLE_WIDTH = 112
 
 
 class StepProgress:
@@ -68,14 +71,12 @@ def report_values(result: ExportResult) -> dict[str, Any]:
 
 def print_report(result: ExportResult) -> None:
     """The table, the sizes, and where the bundle is or why there is none."""
-    console = Console(width=None if Console().is_terminal else 110)
+    console = Console()
+    # A line that a narrow terminal breaks is better than figures cut short.
+    console.width = max(console.width, TABLE_WIDTH)
     has_trajectory = any(row.trajectory_mean_distance is not None for row in result.rows)
     console.print(_table(result, has_trajectory))
-    sizes = ", ".join(
-        f"{name} {_size(size)}" for name, size in result.sizes.items() if size >= 100_000
-    )
-    small = sum(size for size in result.sizes.values() if size < 100_000)
-    console.print(f"{sizes}, graphs and manifest {_size(small)}", highlight=False)
+    console.print(_sizes(result.sizes), highlight=False)
     if result.passed:
         console.print(f"[green]wrote {result.target}[/green]", highlight=False)
         return
@@ -87,14 +88,15 @@ def print_report(result: ExportResult) -> None:
 
 
 def _table(result: ExportResult, has_trajectory: bool) -> Table:
-    table = Table(title=f"Parity with PyTorch in mm, on {result.data_title}")
+    title = f"Parity with PyTorch in mm, on {result.data_title}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("form", "precision", "engine"):
         table.add_column(name, no_wrap=True)
-    numbers = ["frames", "MPJPE PyTorch", "MPJPE engine", "ΔMPJPE", "mean dist.", "max dist."]
+    numbers = ["frames", "MPJPE\nPyTorch", "MPJPE\nengine", "change", "mean\ndistance", "largest"]
     if has_trajectory:
-        numbers += ["root mean", "root max"]
+        numbers += ["root mean\ndistance", "largest"]
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for row in result.rows:
         figures = [
@@ -120,6 +122,14 @@ def _mm(value: float | None, digits: int, signed: bool = False) -> str:
     if value is None:
         return "–"
     return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def _sizes(sizes: dict[str, int]) -> str:
+    """Weights one by one, since they are what a bundle weighs; the rest in one figure."""
+    weights = [name for name in sizes if name.endswith(".safetensors")]
+    rest = sum(size for name, size in sizes.items() if name not in weights)
+    listed = ", ".join(f"{name} {_size(sizes[name])}" for name in weights)
+    return f"{listed}, graphs and manifest {_size(rest)}"
 
 
 def _size(n_bytes: int) -> str:

@@ -169,6 +169,41 @@ def test_people_come_and_go(seed, lag, how):
             np.testing.assert_allclose(got[track][frame][1], confidence, rtol=0, atol=1e-4)
 
 
+def test_people_who_leave_shortly_after_each_other_get_their_own_answers():
+    """Their rows repeat their own last frames until they are removed, one by one."""
+    lifter, n_frames, lag = fake_lifter(SPEC), 30, 4
+    points = {track: clip_px(n_frames, track) for track in range(4)}
+    leaves = {0: 5, 1: 7, 2: 6, 3: n_frames}
+    stream = lifter.stream(SIZE, lag, hold_s=0.02, fade_s=0)  # gone after one frame of holding
+    got = {track: [] for track in points}
+    for frame in range(n_frames):
+        people = {t: points[t][frame] for t in points if frame < leaves[t]}
+        for track, poses in stream.push(people).items():
+            got[track].append(poses.joints_m)
+    for track, poses in stream.flush().items():
+        got[track].append(poses.joints_m)
+    for track, last in leaves.items():
+        seen = points[track][: last + 1].copy()
+        seen[last:] = points[track][last - 1]
+        expected = defined(lifter, seen, lag)
+        np.testing.assert_allclose(np.concatenate(got[track]), expected, rtol=0, atol=ATOL)
+
+
+def test_someone_of_whom_nothing_is_seen_does_not_begin():
+    lifter, points = fake_lifter(SPEC), clip_px(3)
+    scored = np.concatenate([points, np.full((3, 17, 1), 0.5, np.float32)], axis=-1)
+    unseen = scored[0] * [1, 1, 0]
+    stream = lifter.stream(SIZE)
+    for k, frame in enumerate(scored):
+        answers = stream.push({"nobody": unseen, "somebody": frame, 3: np.full((17, 2), 1e9)})
+        assert answers.keys() == {"somebody"}
+        assert answers["somebody"].confidence == pytest.approx(0.5)
+        np.testing.assert_allclose(
+            answers["somebody"].joints_m[0], defined(lifter, points[: k + 1], 0)[-1], atol=ATOL
+        )
+    assert stream.track_ids == ("somebody",)
+
+
 def test_rows_of_people_who_left_are_given_back():
     lifter = fake_lifter(SPEC)
     stream = lifter.stream(SIZE, 2)
@@ -341,6 +376,20 @@ def test_people_come_and_go_on_the_grid_too():
     gone = int((19 / 30 + HOLD_S + FADE_S) * 50)
     first, back = int(np.ceil(7 / 30 * 50)), int(np.ceil(55 / 30 * 50))
     assert got["sometimes"] == [*range(first, gone + 1), *range(back, int(59 / 30 * 50) + 1)]
+
+
+def test_reset_of_one_person_on_the_grid():
+    lifter, points = fake_lifter(SPEC), clip_px(12)
+    other = clip_px(12, seed=1)
+    stream, alone = lifter.stream(SIZE, fps=30), lifter.stream(SIZE, fps=30)
+    for k in range(12):
+        if k == 6:
+            stream.reset("a")
+        got = stream.push({"a": other[k], "b": points[k]} if k < 6 else {"b": points[k]})
+        expected = alone.push(points[k])
+        assert expected is not None
+        assert (k < 6) == ("a" in got)
+        np.testing.assert_allclose(got["b"].joints_m, expected.joints_m, rtol=0, atol=ATOL)
 
 
 def test_a_gap_in_time_begins_anew_but_owes_the_old_answers():

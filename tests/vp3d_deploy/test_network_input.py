@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from vp3d_deploy import network_input
 from vp3d_deploy.network_input import NetworkInput
 from vp3d_deploy.skeleton import COCO_17, H36M_17, Skeleton, convert_keypoints
 
@@ -38,8 +39,9 @@ def test_another_skeleton_is_converted_with_its_confidence():
     np.testing.assert_array_equal(confidence[:, 0], CONFIDENCE[:, hips].min(-1))
 
 
-def test_extra_edges_do_not_make_another_skeleton():
-    """A bundle's manifest stores no drawing edges; scores must not pass through a conversion."""
+def test_extra_edges_do_not_make_another_skeleton(monkeypatch):
+    """A bundle's manifest stores no drawing edges; that must not cost a conversion per frame."""
+    monkeypatch.setattr(network_input, "convert_keypoints", None)
     stored = dataclasses.replace(COCO_17, extra_edges=())
     inputs, _ = NetworkInput(COCO_17, stored, COCO_17, 2)(POINTS, CONFIDENCE)
     np.testing.assert_array_equal(inputs, POINTS.astype(np.float32))

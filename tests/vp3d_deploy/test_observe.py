@@ -112,6 +112,30 @@ def test_a_person_found_elsewhere_takes_the_held_joints_along():
     np.testing.assert_allclose(live, points, rtol=0, atol=1e-12)
 
 
+def test_a_held_joint_tells_nothing_of_where_the_body_went():
+    """After frames without anyone, the body's motion is that of joints seen before and after; a
+    wrist that was held already, wrongly, has no say."""
+    pose = np.random.default_rng(0).uniform(-0.3, 0.3, (17, 2))
+    points = np.stack([pose, pose, pose, pose + 0.2])
+    points[1:, WRIST] += 0.4  # moved while it was hidden
+    seen = np.ones((4, 17), bool)
+    seen[1, WRIST] = False
+    seen[2] = False
+    seen[3, OTHER_WRIST] = False
+    live, _ = watched(np.where(seen[..., None], points, np.nan), seen)
+    np.testing.assert_allclose(live[3], points[3], rtol=0, atol=1e-12)
+
+
+def test_what_is_carried_along_stays_where_observations_could_be():
+    points = np.full((3, 17, 2), 0.1)
+    points[:, :, 0] = [[-2.5], [0.0], [2.5]]
+    points[0, WRIST, 0] = 2.5
+    seen = np.ones((3, 17), bool)
+    seen[1:, WRIST] = False
+    for got, _ in (watched(points, seen), filled(points, seen)):
+        np.testing.assert_allclose(got[:, WRIST], [[2.5, 0.1], [3.0, 0.1], [3.0, 0.1]])
+
+
 def test_joints_never_seen_lie_where_their_neighbours_are():
     points = np.random.default_rng(0).uniform(-0.3, 0.3, (3, 17, 2))
     seen = np.ones((3, 17), bool)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vp3d_deploy.formats.jsonfile import keypoint_array, number, shown, whole
-from vp3d_deploy.formats.tracks import Detection, FormatError, frames_from_ids
+from vp3d_deploy.formats.tracks import MAX_COORDINATE, Detection, FormatError, frames_from_ids
 
 
 def is_coco(content: Any) -> bool:
@@ -144,17 +144,19 @@ def _images(images: Any, source: str) -> tuple[tuple[int, int] | None, dict[int,
         isinstance(image, dict) and isinstance(image.get("id"), int) for image in images
     ):
         return None, {}
-    sizes = {(image.get("width"), image.get("height")) for image in images}
+    sizes = [(image.get("width"), image.get("height")) for image in images]
     size = None
-    if len(sizes) == 1:
-        width, height = sizes.pop()
-        if width is not None and height is not None:
-            size = (whole(width, f"{source}: images"), whole(height, f"{source}: images"))
+    if sizes and all(pair == sizes[0] for pair in sizes) and all(_is_size(v) for v in sizes[0]):
+        size = (int(sizes[0][0]), int(sizes[0][1]))
     ids = [image.get("frame_id") for image in images]
     if all(isinstance(i, int) for i in ids) and len(set(ids)) == len(ids):
         frames = frames_from_ids(ids, source)
         return size, {image["id"]: frames[image["frame_id"]] for image in images}
     return size, {image["id"]: index for index, image in enumerate(images)}
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 1 <= value <= MAX_COORDINATE
 
 
 def _joint_names(categories: Any) -> tuple[str, ...] | None:

@@ -56,7 +56,7 @@ def read_csv(path: Path) -> CsvKeypoints:
         raise FormatError(f"{path}: no rows")
     if _is_number(lines[0][1][0]):
         return CsvKeypoints(_bare(lines, path), None)
-    header = [name.strip().lower().lstrip("#").strip() for name in lines[0][1]]
+    header = [_label(name.strip().lstrip("#")) for name in lines[0][1]]
     duplicates = sorted({name for name in header if header.count(name) > 1})
     if duplicates:
         raise FormatError(f"{path}: the header names {', '.join(duplicates)} more than once")
@@ -98,14 +98,14 @@ def _long(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
     assert x is not None
     assert y is not None
     score = _column(header, _SCORE)
-    labels = list(dict.fromkeys(row[joint].strip().lower() for _, row in rows))
+    labels = list(dict.fromkeys(_label(row[joint]) for _, row in rows))
     skeleton, order = _joint_order(labels, str(path))
     frames, people = _frames_and_people(header, rows, path)
     poses: dict[tuple[int, int | str | None], np.ndarray] = {}
     for (line, row), frame, person in zip(rows, frames, people, strict=True):
         pose = poses.setdefault((frame, person), np.full((len(order), 3), np.nan, np.float32))
         where = f"{path}: line {line}"
-        pose[order[row[joint].strip().lower()]] = (
+        pose[order[_label(row[joint])]] = (
             _value(row[x], where),
             _value(row[y], where),
             _value(row[score], where) if score else np.nan,
@@ -206,6 +206,11 @@ def _split_wide(name: str) -> tuple[str, str]:
         return name, ""
     part = match[2]
     return match[1], part[0] if part[0] in "xy" else "score"
+
+
+def _label(text: str) -> str:
+    """A name in lower case on one line; an unclosed quote can make one of half the file."""
+    return " ".join(text.lower().split())[:60]
 
 
 def _column(header: list[str], names: tuple[str, ...]) -> str | None:

@@ -57,9 +57,9 @@ def number(value: Any, where: str, default: float | None = None) -> float:
 def whole(value: Any, where: str) -> int:
     """A whole number of a JSON file; raises FormatError naming `where`."""
     result = number(value, where)
-    if not math.isfinite(result) or result != int(result):
+    if not abs(result) < 2**53 or result != int(result):
         raise FormatError(f"{where}: expected a whole number, found {shown(value)}")
-    return int(value)
+    return int(result)
 
 
 def keypoint_array(value: Any, where: str) -> np.ndarray:
@@ -87,10 +87,12 @@ def keypoint_array(value: Any, where: str) -> np.ndarray:
         ) from None
     if array.shape[1] == 2:
         array = np.concatenate([array, np.full((len(array), 1), np.nan)], axis=1)
+    array[~np.isfinite(array)] = np.nan
     largest = np.nanmax(np.abs(array[:, :2]), initial=0.0)
-    if np.isfinite(largest) and largest > MAX_COORDINATE:
+    if largest > MAX_COORDINATE:
         raise FormatError(f"{where}: a coordinate of {largest:g} pixels")
-    return array.astype(np.float32)
+    # Positions are in range, but scores may be anything, even more than a float32 holds.
+    return np.clip(array, -MAX_COORDINATE, MAX_COORDINATE).astype(np.float32)
 
 
 def shown(value: Any) -> str:

@@ -83,4 +83,5 @@ def _instance(instance: Any, where: str, frame: int) -> Detection:
 def _scores(values: Any, n_joints: int, where: str) -> np.ndarray:
     if not isinstance(values, list) or len(values) != n_joints:
         raise FormatError(f"{where}: {n_joints} keypoints, but scores are {shown(values)}")
-    return np.array([number(v, f"{where}, score", default=np.nan) for v in values], np.float32)
+    scores = np.array([number(v, f"{where}, score", default=np.nan) for v in values])
+    return np.clip(scores, -1.0, 1e6).astype(np.float32)

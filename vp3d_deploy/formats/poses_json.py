@@ -81,7 +81,9 @@ def write(poses: Poses, path: Path) -> None:
 def read(path: Path) -> Poses:
     """The inverse of `write`; raises PosesError naming the file and the place in it."""
     try:
-        return _poses(read_json(path), str(path))
+        # A number that no float32 holds becomes infinite.
+        with np.errstate(over="ignore"):
+            return _poses(read_json(path), str(path))
     except FormatError as error:
         raise PosesError(str(error)) from None
     except ValueError as error:

@@ -99,7 +99,10 @@ def _frombuffer(arguments: tuple[Any, ...]) -> object:
 def _array(shape: tuple[Any, ...], dtype: np.dtype[Any], order: Any, data: object) -> object:
     if len(shape) > MAX_DIMENSIONS or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f"it holds an array of impossible shape {brief(shape)}")
-    flat = _object_items(shape, data) if dtype.hasobject else _numbers(shape, dtype, data)
+    if dtype.hasobject:  # whose items are listed in C order whatever the order in memory was
+        flat, order = _object_items(shape, data), "C"
+    else:
+        flat = _numbers(shape, dtype, data)
     try:
         return flat.reshape(shape, order=order)
     except (ValueError, OverflowError):  # no elements, yet the other sizes are beyond numpy's

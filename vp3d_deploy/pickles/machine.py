@@ -26,6 +26,7 @@ from vp3d_deploy.pickles.values import (
 # instructions. These limits bound the memory of what small instructions build to about 1 GB.
 MAX_INSTRUCTIONS = 10_000_000
 MAX_CONTAINERS = 2_000_000
+MAX_BUILT_ITEMS = 4_000_000
 # No writer of data needs more; converting longer decimal numbers takes quadratic time.
 MAX_INTEGER_BYTES = 1024
 MAX_NAME_BYTES = 1024
@@ -58,9 +59,9 @@ class Machine:
         self._marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
         self._containers_left = MAX_CONTAINERS
-        # Real pickles use each byte in at most one array or byte string, by way of one copy.
+        # Real pickles use each byte in at most one array, set or byte string, by way of one copy.
         self._bytes_left = 4 * n_bytes + (1 << 20)
-        self._items_left = MAX_INSTRUCTIONS
+        self._items_left = min(MAX_BUILT_ITEMS, n_bytes + (1 << 16))
 
     def run(self, instructions: Mapping[int, Callable[[Machine], None]]) -> object:
         """The value of the pickle; `instructions` by their code, without STOP."""

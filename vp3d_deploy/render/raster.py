@@ -8,7 +8,6 @@ cost: only the pixels around each shape are touched.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -47,21 +46,20 @@ def capsule(
     part, xs, ys = found
     distance, radius = _distance(xs, ys, start, end, radii)
     outside = distance - radius
-    pixels = part.astype(np.float32)
+    body = _cover(outside) * np.float32(alpha)
+    # What is left of the picture, of the rim and of the body add up to one.
+    keep = 1 - body
+    layers = [(body, color)]
     if rim is not None:
-        _blend(pixels, _paint(rim), _cover(outside - np.float32(rim_px)), alpha)
-    paint: np.ndarray = _paint(color)
+        border = _cover(outside - np.float32(rim_px)) * np.float32(alpha)
+        layers.append((border * keep, rim))
+        keep *= 1 - border
     if rounded:
         if start == end:  # a ball, lit from above left
             shift = np.float32(0.3 * max(radii))
             distance, _ = _distance(xs + shift, ys + shift, start, end, radii)
-        across = distance / np.maximum(radius, np.float32(0.5))
-        np.minimum(across, np.float32(1.3), out=across)
-        light = np.float32(1.06) - np.float32(_ROUNDNESS) * (across * across)
-        paint = np.minimum(paint * light[..., None], np.float32(255))
-    _blend(pixels, paint, _cover(outside), alpha)
-    pixels += np.float32(0.5)
-    part[...] = pixels
+        body *= _light(distance, radius, max(color))
+    _lay(part, keep, layers)
 
 
 def soft_capsule(
@@ -85,9 +83,8 @@ def soft_capsule(
     distance += np.float32(1)
     cover = np.maximum(distance, np.float32(0), out=distance)
     cover *= cover
-    pixels = part.astype(np.float32)
-    _blend(pixels, _paint(color), cover, alpha)
-    part[...] = pixels
+    cover *= np.float32(alpha)
+    _lay(part, 1 - cover, [(cover, color)])
 
 
 def thin_lines(
@@ -100,7 +97,6 @@ def thin_lines(
     between share its colour (Wu 1991).
     """
     height, width = image.shape[:2]
-    color_f = np.array(color, np.float32)
     for steep in (False, True):
         chosen = (np.abs(ends - starts)[:, 1] > np.abs(ends - starts)[:, 0]) == steep
         a, b, fade = starts[chosen], ends[chosen], alphas[chosen]
@@ -126,10 +122,11 @@ def thin_lines(
         for pixel, near in ((below, below + 1 - centre), (below + 1, centre - below)):
             inside = (pixel >= 0) & (pixel < limit_across)
             p, s = pixel[inside], step[inside]
-            c = (near * opacity)[inside, None].astype(np.float32)
+            cover = (near * opacity)[inside].astype(np.float32)
             rows, columns = (s, p) if steep else (p, s)
-            old = image[rows, columns].astype(np.float32)
-            image[rows, columns] = (old + (color_f - old) * c + 0.5).astype(np.uint8)
+            for channel in range(3):
+                old = image[rows, columns, channel].astype(np.float32)
+                image[rows, columns, channel] = old + (color[channel] - old) * cover + 0.5
 
 
 def rounded_box(
@@ -145,7 +142,7 @@ def rounded_box(
     dy = np.abs(ys - (top + bottom) / 2) - ((bottom - top) / 2 - radius)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
     cover = _cover(outside + np.minimum(np.maximum(dx, dy), 0) - radius)
-    part[...] = part + (_paint(color) - part) * cover[..., None] + np.float32(0.5)
+    _lay(part, 1 - cover, [(cover, color)])
 
 
 def blend_mask(
@@ -158,8 +155,8 @@ def blend_mask(
     if x0 >= x1 or y0 >= y1:
         return
     part = image[y0:y1, x0:x1]
-    cover = mask[y0 - y : y1 - y, x0 - x : x1 - x, None] * np.float32(alpha)
-    part[...] = part + (_paint(color) - part) * cover + np.float32(0.5)
+    cover = mask[y0 - y : y1 - y, x0 - x : x1 - x] * np.float32(alpha)
+    _lay(part, 1 - cover, [(cover, color)])
 
 
 def vertical_gradient(height: int, width: int, top: Color, bottom: Color) -> np.ndarray:
@@ -214,6 +211,16 @@ def _distance(
     return distance, np.float32(radii[0]) + t * np.float32(radii[1] - radii[0])
 
 
+def _light(distance: np.ndarray, radius: np.ndarray | np.float32, brightest: int) -> np.ndarray:
+    """How lit a round limb is at this distance from its middle; no channel may pass 255."""
+    across: np.ndarray = distance / np.maximum(radius, np.float32(0.5))
+    np.minimum(across, np.float32(1.3), out=across)
+    across *= across
+    across *= np.float32(-_ROUNDNESS)
+    across += np.float32(1.06)
+    return np.minimum(across, np.float32(254.4 / max(brightest, 1)), out=across)
+
+
 def _cover(outside: np.ndarray) -> np.ndarray:
     """How much of each pixel is covered, from its distance to the edge; negative is inside."""
     cover: np.ndarray = np.float32(0.5) - outside
@@ -221,15 +228,15 @@ def _cover(outside: np.ndarray) -> np.ndarray:
     return np.minimum(cover, np.float32(1), out=cover)
 
 
-def _blend(pixels: np.ndarray, paint: np.ndarray, cover: np.ndarray, alpha: float) -> None:
-    """Move float32 pixels towards the paint, in place."""
-    if alpha < 1:
-        cover = cover * np.float32(alpha)
-    change = paint - pixels
-    change *= cover[..., None]
-    pixels += change
+def _lay(part: np.ndarray, keep: np.ndarray, layers: list[tuple[np.ndarray, Color]]) -> None:
+    """Replace part (h, w, 3) by `keep` (h, w) of itself plus so much of each colour.
 
-
-@lru_cache(maxsize=256)
-def _paint(color: Color) -> np.ndarray:
-    return np.array(color, np.float32)
+    One channel at a time: numpy is three times faster on that than on an inner loop of three.
+    """
+    for channel in range(3):
+        mixed = part[..., channel] * keep
+        for share, color in layers:
+            if color[channel]:
+                mixed += share * np.float32(color[channel])
+        mixed += np.float32(0.5)
+        part[..., channel] = mixed

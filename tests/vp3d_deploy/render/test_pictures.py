@@ -99,7 +99,7 @@ def test_low_scores_are_faint():
     keypoints[1, :, :2] = keypoints[0, :, :2]
     scene = make_scene(poses, keypoints, (1000, 1000), "h36m17")
     strong, faint = (Painter(scene).frame(t)[70:570, :520] for t in (0, 1))
-    assert faint.max() < strong.max() - 60
+    assert int(faint.max()) < int(strong.max()) - 40
 
 
 def test_the_card_shows_where_people_are():

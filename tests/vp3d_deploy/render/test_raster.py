@@ -85,6 +85,22 @@ def test_thin_lines_are_a_pixel_wide_and_clipped():
     assert (image[60, :, 0] == 255).all()
 
 
+def test_dark_shapes_on_a_light_picture():
+    for draw in (
+        lambda image: thin_lines(
+            image, np.array([[10.0, 60.0]]), np.array([[150.0, 60.0]]), np.ones((1, 2)), (9, 9, 9)
+        ),
+        lambda image: soft_capsule(image, (40, 60), (120, 60), 12, 1.0, (9, 9, 9), 1.0),
+        lambda image: capsule(image, (40, 60), (120, 60), (5, 5), (9, 9, 9), rounded=False),
+        lambda image: blend_mask(image, np.ones((20, 20), np.float32), (70, 50), (9, 9, 9)),
+    ):
+        image = np.full((120, 160, 3), 250, np.uint8)
+        draw(image)
+        assert image[60, 80].max() <= 20
+        assert image.max() == 250
+        assert image[5, 5].tolist() == [250, 250, 250]
+
+
 def test_box_mask_gradient_and_mix():
     image = black()
     rounded_box(image, (20, 20, 100, 80), 10, WHITE)
