@@ -37,6 +37,7 @@ SPEC = ModelSpec((3, 3, 3, 3, 3), 1024)
 IMAGE_SIZE = (1000, 1000)
 THREADS = 2
 LONG_CLIP_FRAMES = 10_000
+REST_S = 0.02
 # Targets of the comparison, as ratios of medians: what is measured over what it is held to.
 TARGETS = {
     "window / plain export": 0.85,
@@ -50,7 +51,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    parser.add_argument("--rounds", type=int, default=60, help="turns of the short contenders")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of the short contenders")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "random.vp3d"
@@ -97,6 +98,7 @@ def _short_calls(path: Path, state: dict[str, np.ndarray], rounds: int) -> dict[
             "push lag 0": lambda: live.push(frame_px),
         },
         rounds,
+        calls=5,
     )
     ratios = {
         "window / plain export": _ratio(timings, "window", "plain export"),
@@ -152,7 +154,7 @@ def _push_overhead(bundle: Bundle) -> float:
 
     live = Lifter(bundle, Instant()).stream(IMAGE_SIZE, 0)  # type: ignore[arg-type]
     keypoints = np.random.default_rng(0).uniform(0, 1000, (17, 2)).astype(np.float32)
-    return _take_turns({"push": lambda: live.push(keypoints)}, 2000)["push"]["median"]
+    return _take_turns({"push": lambda: live.push(keypoints)}, 20, calls=200)["push"]["median"]
 
 
 def _long_clip(path: Path) -> dict[str, Any]:
@@ -212,17 +214,25 @@ def _python(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _take_turns(contenders: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Any]:
-    """Each contender once per round, after a warm-up; milliseconds."""
+def _take_turns(
+    contenders: dict[str, Callable[[], Any]], rounds: int, calls: int = 1
+) -> dict[str, Any]:
+    """A warm-up, then `calls` calls of each contender in turn, `rounds` times; milliseconds.
+
+    Worker threads of the contender before spin on for a while, on cores that the next one needs:
+    each turn begins with a rest and one call that does not count.
+    """
     for call in contenders.values():
-        for _ in range(2):
-            call()
+        call()
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
-            start = time.perf_counter()
+            time.sleep(REST_S)
             call()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            for _ in range(calls):
+                start = time.perf_counter()
+                call()
+                times[name].append(1e3 * (time.perf_counter() - start))
     return {name: _spread(np.array(values)) for name, values in times.items()}
 
 

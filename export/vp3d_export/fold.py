@@ -1,15 +1,17 @@
 """Fold batch normalisation into the convolutions: canonical parameters -> matrices and biases.
 
-A folded network holds, for `x @ W + b`,
+A folded network holds, for `x @ W.T + b`,
 
-    level0.conv.weight   (f0 * J_in*F, C)      level0.conv.bias   (C,)
-    levelK.conv.weight   (fK * C, C)           levelK.conv.bias   (C,)      K = 1 .. n
+    level0.conv.weight   (C, f0 * J_in*F)      level0.conv.bias   (C,)
+    levelK.conv.weight   (C, fK * C)           levelK.conv.bias   (C,)      K = 1 .. n
     levelK.mix.weight    (C, C)                levelK.mix.bias    (C,)
-    shrink.weight        (C, J_out*3)          shrink.bias        (J_out*3,)
+    shrink.weight        (J_out*3, C)          shrink.bias        (J_out*3,)
 
-Rows of a convolution's matrix run over taps first, oldest tap first, then over channels, so that
-the frames a level reads, laid end to end, are one row of the left-hand matrix. Every form of the
-network (vp3d_export/graphs, kernels/) is an arrangement of these matrices.
+Columns of a convolution's matrix run over taps first, oldest tap first, then over channels, so
+that the frames a level reads, laid end to end, are one row of x. Every form of the network
+(vp3d_export/graphs, kernels/) is an arrangement of these matrices. Outputs come first because one
+layout then serves both operators that the graphs use: a product (Gemm) and, with two axes of
+length 1 added, a convolution over single points.
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ def folded_shapes(spec: ModelSpec) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for level, width in enumerate(spec.filter_widths):
         inputs = spec.channels if level else spec.joints_in * spec.features
-        shapes[f"level{level}.conv.weight"] = (width * inputs, spec.channels)
+        shapes[f"level{level}.conv.weight"] = (spec.channels, width * inputs)
         shapes[f"level{level}.conv.bias"] = (spec.channels,)
         if level:
             shapes[f"level{level}.mix.weight"] = (spec.channels, spec.channels)
             shapes[f"level{level}.mix.bias"] = (spec.channels,)
-    shapes["shrink.weight"] = (spec.channels, spec.joints_out * 3)
+    shapes["shrink.weight"] = (spec.joints_out * 3, spec.channels)
     shapes["shrink.bias"] = (spec.joints_out * 3,)
     return shapes
 
@@ -52,7 +54,7 @@ def fold_batch_norm(spec: ModelSpec, tensors: Mapping[str, np.ndarray]) -> Folde
             tensors[f"{norm}.running_var"].astype(np.float64) + BATCH_NORM_EPS
         )
         matrix = _matrix_from_convolution(tensors[weight])
-        folded[f"{target}.weight"] = matrix * scale
+        folded[f"{target}.weight"] = matrix * scale[:, None]
         folded[f"{target}.bias"] = tensors[f"{norm}.bias"].astype(np.float64) - mean * scale
     folded["shrink.weight"] = _matrix_from_convolution(tensors["shrink.weight"])
     folded["shrink.bias"] = tensors["shrink.bias"].astype(np.float64)
@@ -74,5 +76,5 @@ def _convolutions(spec: ModelSpec) -> Iterator[tuple[str, str, str]]:
 
 
 def _matrix_from_convolution(weight: np.ndarray) -> np.ndarray:
-    """(C_out, C_in, taps) -> (taps * C_in, C_out) float64."""
-    return weight.astype(np.float64).transpose(2, 1, 0).reshape(-1, weight.shape[0])
+    """(C_out, C_in, taps) -> (C_out, taps * C_in) float64."""
+    return weight.astype(np.float64).transpose(0, 2, 1).reshape(len(weight), -1)

@@ -37,15 +37,15 @@ def run_plan(
                 rows = np.concatenate(reads)
                 name = f"level{level}"
                 h = np.maximum(
-                    rows @ weights[f"{name}.conv.weight"] + weights[f"{name}.conv.bias"], 0
+                    rows @ weights[f"{name}.conv.weight"].T + weights[f"{name}.conv.bias"], 0
                 )
                 if level:
-                    mixed = h @ weights[f"{name}.mix.weight"] + weights[f"{name}.mix.bias"]
+                    mixed = h @ weights[f"{name}.mix.weight"].T + weights[f"{name}.mix.bias"]
                     h = reads[spec.residual_tap(level)] + np.maximum(mixed, 0)
                 at_hand[column] = h
             if plan.ring_lengths[level]:
                 ring.append(below[Column.TRUE])
-        answers.append(at_hand[plan.answer] @ weights["shrink.weight"] + weights["shrink.bias"])
+        answers.append(at_hand[plan.answer] @ weights["shrink.weight"].T + weights["shrink.bias"])
     return np.array(answers).reshape(len(frames), spec.joints_out, 3)
 
 

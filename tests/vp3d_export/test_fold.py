@@ -26,13 +26,13 @@ def test_folded_window_equals_the_unfolded_network(spec: ModelSpec) -> None:
     for level, width in enumerate(spec.filter_widths):
         rows = h.reshape(-1, width * h.shape[1])
         new = np.maximum(
-            rows @ weights[f"level{level}.conv.weight"] + weights[f"level{level}.conv.bias"], 0
+            rows @ weights[f"level{level}.conv.weight"].T + weights[f"level{level}.conv.bias"], 0
         )
         if level:
-            mixed = new @ weights[f"level{level}.mix.weight"] + weights[f"level{level}.mix.bias"]
+            mixed = new @ weights[f"level{level}.mix.weight"].T + weights[f"level{level}.mix.bias"]
             new = h[(width - 1 if spec.causal else width // 2) :: width] + np.maximum(mixed, 0)
         h = new
-    found = h @ weights["shrink.weight"] + weights["shrink.bias"]
+    found = h @ weights["shrink.weight"].T + weights["shrink.bias"]
     expected = dilated_network(spec, tensors, window)
     np.testing.assert_allclose(found.reshape(expected.shape), expected, rtol=0, atol=1e-12)
 

@@ -25,6 +25,7 @@ Array = NDArray[np.float32]
 class BodySettings:
     """How far other bodies are from the recorded ones; all zero keeps them."""
 
+    relabelled: float = 0.4  # part of the foreign segments given Human3.6M's joints
     exchange: float = 0.5  # chance of each exchange: upper body, each arm, each leg
     lean_deg: float = 5.0  # standard deviation of a turn of the whole body, about each axis
     bend_deg: float = 6.0  # standard deviation of a turn of each bone, about each axis
@@ -33,17 +34,26 @@ class BodySettings:
 
 
 def other_bodies(
-    world_m: Array, skeleton: Skeleton, settings: BodySettings, rng: np.random.Generator
+    world_m: Array,
+    foreign: NDArray[np.bool_],
+    skeleton: Skeleton,
+    settings: BodySettings,
+    rng: np.random.Generator,
 ) -> Array:
     """Give every segment another pose and another body, the same for all its frames.
 
     world_m: (S, L, J, 3), Human3.6M's joint names, joint 0 the root and every parent before its
-    children. Returns a new array of that shape. The root keeps its place on the floor; it
-    rises and sinks with the size of the body, which keeps feet near the floor.
+        children.
+    foreign: (S,) where the joints are another marker set's under those names; only these are
+        ever given Human3.6M's own joints.
+    Returns a new array of that shape. The root keeps its place on the floor; it rises and sinks
+    with the size of the body, which keeps feet near the floor.
     """
     n = len(world_m)
     parents = np.maximum(skeleton.parents, 0)
     bones = world_m - world_m[:, :, parents]
+    relabelled = foreign & (rng.random(n) < settings.relabelled)
+    bones[relabelled] = _human36m_bones(world_m[relabelled], skeleton)
     bones = _exchange(bones, skeleton, settings.exchange, rng)
     factor, size = _lengths(n, skeleton, settings, rng)
     turns = rotations(np.deg2rad(settings.bend_deg) * _normal(rng, 3, n * skeleton.n_joints))
@@ -60,6 +70,39 @@ def other_bodies(
             bone = bones[:, :, joint] @ (turns[:, joint] * factor[:, joint, None, None])
             out[:, :, joint] = out[:, :, parent] + bone
     return out
+
+
+def _human36m_bones(world_m: Array, skeleton: Skeleton) -> Array:
+    """Bones (S, L, J, 3) of the same pose with joints where Human3.6M has them.
+
+    Motion mapped from another marker set has Human3.6M's joint names, not its joints. Numbers
+    are differences between the CMU recordings and Human3.6M's published skeleton: there the
+    thorax lies a little above the shoulders, the neck joint in the face, shoulders are narrower
+    and forearms, which end in the hand, longer.
+    """
+    at = {joint: world_m[:, :, i] for i, joint in enumerate(skeleton.joints)}
+    middle = (at["left_shoulder"] + at["right_shoulder"]) / 2
+    up = _unit(at["neck"] - at["spine"])
+    forward = _unit(np.cross(at["left_shoulder"] - at["right_shoulder"], up))
+    at["thorax"] = middle + np.float32(0.05) * up + np.float32(0.03) * forward
+    for joint in ("neck", "head"):
+        at[joint] = at[joint] + np.float32(0.1) * forward
+    for joint in ("left_shoulder", "right_shoulder"):
+        at[joint] = middle + np.float32(0.78) * (at[joint] - middle)
+    factors = {"knee": 1.05, "ankle": 1.06, "wrist": 1.28}
+    bones = np.zeros_like(world_m)
+    for i, (joint, parent) in enumerate(zip(skeleton.joints, skeleton.parents, strict=True)):
+        if joint.endswith(("_elbow", *(f"_{end}" for end in factors))):
+            bones[:, :, i] = world_m[:, :, i] - world_m[:, :, parent]
+            bones[:, :, i] *= np.float32(factors.get(joint.split("_")[-1], 1.0))
+        elif parent >= 0:
+            bones[:, :, i] = at[joint] - at[skeleton.joints[parent]]
+    return bones
+
+
+def _unit(vectors: Array) -> Array:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-6), np.float32)
 
 
 def _lengths(

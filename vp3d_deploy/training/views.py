@@ -93,6 +93,7 @@ class ViewSettings:
 def new_views(
     world_m: Array,
     cameras: CameraBatch,
+    foreign: NDArray[np.bool_],
     skeleton: Skeleton,
     settings: ViewSettings,
     rng: np.random.Generator,
@@ -100,12 +101,14 @@ def new_views(
     """See S segments anew, some in place, some moved, some by free cameras.
 
     world_m: (S, L, J, 3) metres, z up. cameras: the recorded camera of each segment.
+    foreign: (S,) see `other_bodies`.
     Returns poses (S, L, J, 3) in metres in the camera frame, keypoints (S, L, J, 2) in
     normalised screen units, noise included.
     """
     n = len(world_m)
     draw = rng.random(n)
-    moved_m = _turn_and_shift(other_bodies(world_m, skeleton, settings.bodies, rng), settings, rng)
+    bodies_m = other_bodies(world_m, foreign, skeleton, settings.bodies, rng)
+    moved_m = _turn_and_shift(bodies_m, settings, rng)
     near = _near_cameras(cameras.take(rng.permutation(n)), settings, rng)
     placed = _free_cameras(moved_m[:, :, 0].mean(axis=1), rng)
     pose, keypoints = _select(draw < settings.free, placed, near).see(moved_m)

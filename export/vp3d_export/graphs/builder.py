@@ -55,14 +55,14 @@ class GraphBuilder:
         self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
         self._outputs.append(helper.make_tensor_value_info(name, ONNX_TYPES[dtype], shape))
 
-    def weight(self, name: str) -> str:
-        """A folded weight, by reference into its file."""
+    def weight(self, name: str, shape: tuple[int, ...] | None = None) -> str:
+        """A folded weight, by reference into its file; `shape` may add axes of length 1."""
         if name not in self._initializers:
             at = self.stored[name]
             tensor = TensorProto(
                 name=name,
                 data_type=ONNX_TYPES[at.dtype],
-                dims=at.shape,
+                dims=shape or at.shape,
                 data_location=TensorProto.EXTERNAL,
             )
             for key, value in (

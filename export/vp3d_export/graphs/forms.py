@@ -16,13 +16,14 @@ between is float16 in an fp16 graph. There is one cast into half precision and o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import onnx
 
 from vp3d_deploy.plan import stream_plan
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.graphs.builder import GraphBuilder, StoredTensor
-from vp3d_export.graphs.level import first_level, gemm, matmul_add, residual_level, shrink
+from vp3d_export.graphs.level import first_level, gemm, residual_level, shrink
 from vp3d_export.graphs.stream import StreamState, stream_network
 
 # Networks of a bundle by output name: "pose", and "trajectory" where there is one.
@@ -51,9 +52,8 @@ def sequence_graph(networks: Networks, stored: dict[str, StoredTensor]) -> onnx.
     keypoints = graph.input("keypoints", "float32", shape)
     for name, network in networks.items():
         top = _sequence_network(graph, name, network, keypoints)
-        answer = shrink(graph, name, network, top, matmul_add)
-        # 0 keeps B; T is what is left.
-        answer = graph.reshape(answer, (0, -1, network.joints_out, 3), f"{name}.joints")
+        answer = shrink(graph, name, network, top.rows, gemm)
+        answer = top.unfolded(graph, answer, (network.joints_out, 3), f"{name}.joints")
         graph.output(answer, name, "float32", ("B", "T", network.joints_out, 3))
     return graph.model("vp3d_sequence", {"form": "sequence"})
 
@@ -69,7 +69,7 @@ def stream_graph(networks: Networks, stored: dict[str, StoredTensor], lag: int) 
     graph = GraphBuilder(stored)
     keypoints = graph.input("keypoints", "float32", ("B", spec.joints_in, spec.features))
     frame = graph.reshape(keypoints, (-1, 1, spec.joints_in * spec.features), "frame")
-    state = StreamState(graph, plan)
+    state = StreamState(graph)
     for name, network in networks.items():
         top = stream_network(graph, name, network, plan, frame, state)
         answer = shrink(graph, name, network, top, gemm)
@@ -96,19 +96,40 @@ def _window_network(graph: GraphBuilder, prefix: str, spec: ModelSpec, keypoints
     return h
 
 
-def _sequence_network(graph: GraphBuilder, prefix: str, spec: ModelSpec, keypoints: str) -> str:
+@dataclass(frozen=True)
+class _Rows:
+    """Columns of B clips as rows (B*T, ...), for products; `clips` is a tensor (B, T, ...)."""
+
+    rows: str
+    clips: str
+
+    def unfolded(self, graph: GraphBuilder, rows: str, shape: tuple[int, ...], hint: str) -> str:
+        """Rows of as many columns -> (B, T, *shape)."""
+        batch_and_time = graph.node("Shape", [self.clips], f"{hint}.BT", start=0, end=2)
+        rest = graph.integers(shape, f"{hint}.rest")
+        target = graph.node("Concat", [batch_and_time, rest], f"{hint}.to", axis=0)
+        return graph.node("Reshape", [rows, target], hint)
+
+
+def _sequence_network(graph: GraphBuilder, prefix: str, spec: ModelSpec, keypoints: str) -> _Rows:
     """Dilated: a level's taps, shifted copies of its input, lie side by side as rows."""
-    h = graph.reshape(keypoints, (0, 0, spec.joints_in * spec.features), f"{prefix}.frames")
+    inputs = spec.joints_in * spec.features
+    h = graph.reshape(keypoints, (0, 0, inputs), f"{prefix}.frames")
     for level, width in enumerate(spec.filter_widths):
         name = f"{prefix}.level{level}"
         taps = [_shifted(graph, h, tap, width, spec.dilations[level], name) for tap in range(width)]
-        rows = graph.node("Concat", taps, f"{name}.rows", axis=2) if width > 1 else h
+        clips = graph.node("Concat", taps, f"{name}.clips", axis=2) if width > 1 else h
+        rows = graph.reshape(clips, (-1, width * inputs), f"{name}.rows")
         if level == 0:
-            h = first_level(graph, prefix, spec, rows, matmul_add)
+            out = first_level(graph, prefix, spec, rows, gemm)
         else:
-            residual = taps[spec.residual_tap(level)]
-            h = residual_level(graph, prefix, level, rows, residual, matmul_add)
-    return h
+            start = spec.residual_tap(level) * inputs
+            residual = graph.slice(rows, start, start + inputs, 1, f"{name}.residual")
+            out = residual_level(graph, prefix, level, rows, residual, gemm)
+        top, inputs = _Rows(out, clips), spec.channels
+        if level + 1 < len(spec.filter_widths):
+            h = top.unfolded(graph, out, (inputs,), f"{name}.columns")
+    return top
 
 
 def _shifted(graph: GraphBuilder, h: str, tap: int, width: int, dilation: int, name: str) -> str:

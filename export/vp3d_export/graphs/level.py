@@ -7,20 +7,26 @@ from collections.abc import Callable
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.graphs.builder import GraphBuilder
 
-# (graph, rows, name of the weights) -> rows @ weight + bias; the result takes the weights' name.
+# (graph, rows, name of the weights) -> rows @ weight.T + bias; the result takes the weights' name.
 Linear = Callable[[GraphBuilder, str, str], str]
 
 
 def gemm(graph: GraphBuilder, rows: str, weights: str) -> str:
-    """rows (n, in)."""
+    """rows (n, in) -> (n, out)."""
     names = [rows, graph.weight(f"{weights}.weight"), graph.weight(f"{weights}.bias")]
-    return graph.node("Gemm", names, weights)
+    return graph.node("Gemm", names, weights, transB=1)
 
 
-def matmul_add(graph: GraphBuilder, rows: str, weights: str) -> str:
-    """rows (B, T, in); Gemm takes matrices only."""
-    product = graph.node("MatMul", [rows, graph.weight(f"{weights}.weight")], f"{weights}.product")
-    return graph.node("Add", [product, graph.weight(f"{weights}.bias")], weights)
+def point_convolution(graph: GraphBuilder, points: str, weights: str) -> str:
+    """points (1, in, 1, n) -> (1, out, 1, n): the same product, written as a convolution.
+
+    For a handful of points ONNX Runtime's convolutions read weights half again as fast as its
+    matrix products do (bench/results/first_look.json); for many points products are the faster.
+    """
+    at = graph.stored[f"{weights}.weight"]
+    weight = graph.weight(f"{weights}.weight", (*at.shape, 1, 1))
+    names = [points, weight, graph.weight(f"{weights}.bias")]
+    return graph.node("Conv", names, weights, kernel_shape=[1, 1])
 
 
 def inner_dtype(graph: GraphBuilder, prefix: str, spec: ModelSpec) -> str:
@@ -33,7 +39,7 @@ def inner_dtype(graph: GraphBuilder, prefix: str, spec: ModelSpec) -> str:
 def first_level(
     graph: GraphBuilder, prefix: str, spec: ModelSpec, rows: str, linear: Linear
 ) -> str:
-    """relu(rows @ W0 + b0), in the type of the levels above."""
+    """relu(rows @ W0.T + b0), in the type of the levels above."""
     name = f"{prefix}.level0"
     h = graph.node("Relu", [linear(graph, rows, f"{name}.conv")], f"{name}.relu")
     dtype = inner_dtype(graph, prefix, spec)
@@ -43,11 +49,19 @@ def first_level(
 def residual_level(
     graph: GraphBuilder, prefix: str, level: int, rows: str, residual: str, linear: Linear
 ) -> str:
-    """residual + relu(relu(rows @ W + b) @ mix + b_mix)."""
+    """residual + relu(relu(rows @ W.T + b) @ mix.T + b_mix)."""
+    return graph.node(
+        "Add",
+        [residual, level_branch(graph, prefix, level, rows, linear)],
+        f"{prefix}.level{level}.out",
+    )
+
+
+def level_branch(graph: GraphBuilder, prefix: str, level: int, rows: str, linear: Linear) -> str:
+    """What a level adds to its residual."""
     name = f"{prefix}.level{level}"
     h = graph.node("Relu", [linear(graph, rows, f"{name}.conv")], f"{name}.relu")
-    mixed = graph.node("Relu", [linear(graph, h, f"{name}.mix")], f"{name}.mix_relu")
-    return graph.node("Add", [residual, mixed], f"{name}.out")
+    return graph.node("Relu", [linear(graph, h, f"{name}.mix")], f"{name}.mix_relu")
 
 
 def shrink(graph: GraphBuilder, prefix: str, spec: ModelSpec, top: str, linear: Linear) -> str:

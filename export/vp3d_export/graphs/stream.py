@@ -2,14 +2,17 @@
 
 State, for B streams:
 
-    frames_seen         (B, 1, 1) float32: frames before this one, counted up to the longest ring
-    keypoint_ring       (B, 1 + A, J_in*F) float32
-    NAME_ring_KK        (B, 1 + A, C): of level KK's output, in the type of the network's inside
+    started             (B, 1, 1) float32: 0 before a stream's first frame, then 1
+    keypoint_ring       (B, A, J_in*F) float32
+    NAME_ring_KK        (B, A, C): of level KK's output, in the type of the network's inside
 
-A ring of length A holds the true columns of the last A frames, oldest first, behind the true
-column of the stream's *first* frame. What is older than the stream reads as that one, and since
-nothing is read before it was written, a stream may start from zeros: any server that hands a
-state from call to call can run the graph.
+A ring of length A holds the true columns of the last A frames, oldest first. On a stream's first
+frame, when all its state is zero, every ring is filled with the true column of that frame, which
+is its level's constant column: as if the frame had been shown forever. So any server that starts
+a state at zeros and hands it from call to call can run the graph.
+
+Frames are cheap, so at batch 1 the time beyond the products goes into the number of nodes: hence
+one tensor of sources per level, of which everything else is a part.
 """
 
 from __future__ import annotations
@@ -21,7 +24,15 @@ import numpy as np
 from vp3d_deploy.plan import Column, StreamPlan, Tap
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.graphs.builder import GraphBuilder
-from vp3d_export.graphs.level import first_level, gemm, inner_dtype, residual_level
+from vp3d_export.graphs.level import (
+    first_level,
+    gemm,
+    inner_dtype,
+    level_branch,
+    point_convolution,
+)
+
+_FLAG_SHAPE = ("B", 1, 1)
 
 
 @dataclass
@@ -29,70 +40,50 @@ class StreamState:
     """The state tensors of one stream graph: read where a level needs them, written at the end."""
 
     graph: GraphBuilder
-    plan: StreamPlan
-    _seen: str = ""
-    _written: list[tuple[str, str, str, tuple[int | str, ...]]] = field(default_factory=list)
-    _rings: dict[str, Ring] = field(default_factory=dict)
+    _fresh: dict[str, str] = field(default_factory=dict)
+    _written: dict[str, tuple[str, str, tuple[int | str, ...]]] = field(default_factory=dict)
+    _sources: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def seen(self) -> str:
-        """How many frames came before this one, (B, 1, 1)."""
-        if not self._seen:
-            longest = float(max(self.plan.ring_lengths))
-            shape = ("B", 1, 1)
-            self._seen = self.graph.input("frames_seen_in", "float32", shape)
-            one = self.graph.constant(np.float32(1), "one")
-            limit = self.graph.constant(np.float32(longest), "longest_ring")
-            more = self.graph.node("Add", [self._seen, one], "frames_seen.more")
-            # Counting on is of no use once every ring is full, and float32 would stop at 2^24.
-            more = self.graph.node("Min", [more, limit], "frames_seen.next")
-            self._written.append(("frames_seen_out", more, "float32", shape))
-        return self._seen
+    def source(
+        self, name: str, length: int, current: str, n_current: int, width: int, dtype: str
+    ) -> str:
+        """(B, length + n_current, width): the ring `name`, oldest first, then `current`.
 
-    def ring(self, name: str, length: int, newest: str, width: int, dtype: str) -> Ring:
-        """The ring `name` of `length` past columns, to which `newest` (B, 1, width) is added."""
-        if name not in self._rings:
-            shape = ("B", 1 + length, width)
-            held = self.graph.input(f"{name}_in", dtype, shape)
-            start = self.graph.slice(held, 0, 1, 1, f"{name}.held_first")
-            is_first = self._older_than_stream([1], f"{name}.is_first")
-            first = self.graph.node("Where", [is_first, newest, start], f"{name}.first")
-            kept = self.graph.slice(held, 2, None, 1, f"{name}.kept") if length > 1 else None
-            parts = [first, *([kept] if kept else []), newest]
-            after = self.graph.node("Concat", parts, f"{name}.next", axis=1)
-            self._written.append((f"{name}_out", after, dtype, shape))
-            self._rings[name] = Ring(self, name, length, held, first)
-        return self._rings[name]
+        The first of `current` is the true column, which the ring takes in. Two networks that
+        read the same ring share it.
+        """
+        if name not in self._sources:
+            graph, shape = self.graph, ("B", length, width)
+            held = graph.input(f"{name}_in", dtype, shape)
+            newest = current
+            if n_current > 1:
+                newest = graph.slice(current, 0, 1, 1, f"{name}.newest")
+            filling = graph.node("Mul", [newest, self._is_fresh(dtype)], f"{name}.filling")
+            filled = graph.node("Add", [held, filling], f"{name}.filled")
+            source = graph.node("Concat", [filled, current], f"{name}.source", axis=1)
+            after = graph.slice(source, 1, 1 + length, 1, f"{name}.next")
+            self._written[name] = (after, dtype, shape)
+            self._sources[name] = source
+        return self._sources[name]
 
     def write(self) -> None:
         """Name the state outputs; call once, when every network is built."""
-        for name, value, dtype, shape in self._written:
-            self.graph.output(value, name, dtype, shape)
+        for name, (value, dtype, shape) in self._written.items():
+            self.graph.output(value, f"{name}_out", dtype, shape)
 
-    def _older_than_stream(self, ages: list[int], hint: str) -> str:
-        """(B, len(ages), 1) bool: was the column of that age before the stream's first frame?"""
-        limits = np.asarray(ages, np.float32).reshape(1, -1, 1)
-        return self.graph.node(
-            "Less", [self.seen, self.graph.constant(limits, f"{hint}.ages")], hint
-        )
-
-
-@dataclass
-class Ring:
-    """One ring within the graph; `first` is the true column of the stream's first frame."""
-
-    state: StreamState
-    name: str
-    length: int
-    held: str
-    first: str
-
-    def columns(self, ages: list[int], hint: str) -> str:
-        """(B, len(ages), width): the true columns of `ages` frames ago."""
-        graph = self.state.graph
-        stored = graph.gather(self.held, [1 + self.length - age for age in ages], 1, f"{hint}.held")
-        older = self.state._older_than_stream(ages, f"{hint}.older")
-        return graph.node("Where", [older, self.first, stored], f"{hint}.past")
+    def _is_fresh(self, dtype: str) -> str:
+        """(B, 1, 1): 1 on a stream's first frame, else 0."""
+        graph = self.graph
+        if not self._fresh:
+            started = graph.input("started_in", "float32", _FLAG_SHAPE)
+            one = graph.constant(np.float32(1), "one")
+            self._fresh["float32"] = graph.node("Sub", [one, started], "fresh")
+            # Always 1, but of the batch's size.
+            after = graph.node("Add", [started, self._fresh["float32"]], "started.next")
+            self._written["started"] = (after, "float32", _FLAG_SHAPE)
+        if dtype not in self._fresh:
+            self._fresh[dtype] = graph.cast(self._fresh["float32"], dtype, f"fresh.{dtype}")
+        return self._fresh[dtype]
 
 
 def stream_network(
@@ -104,48 +95,45 @@ def stream_network(
     state: StreamState,
 ) -> str:
     """frame (B, 1, J_in*F) float32 -> the answer's column of the top level, (B, C)."""
-    current, width = frame, spec.joints_in * spec.features
+    source, width = frame, spec.joints_in * spec.features
     at_hand = [Column.TRUE]
     for level, work in enumerate(plan.levels):
         name = f"{prefix}.level{level}"
-        columns = list(work.columns)
         length = plan.ring_lengths[level]
-        ages = sorted({tap.age for taps in work.columns.values() for tap in taps if tap.age})
-        source = current
         if length:
-            newest = current
-            if len(at_hand) > 1:
-                at = at_hand.index(Column.TRUE)
-                newest = graph.slice(current, at, at + 1, 1, f"{name}.newest")
-            ring_name = f"{prefix}_ring_{level:02d}" if level else "keypoint_ring"
+            ring = f"{prefix}_ring_{level:02d}" if level else "keypoint_ring"
             dtype = inner_dtype(graph, prefix, spec) if level else "float32"
-            ring = state.ring(ring_name, length, newest, width, dtype)
-            past = ring.columns(ages, name)
-            source = graph.node("Concat", [past, current], f"{name}.source", axis=1)
-        places = [[_place(tap, ages, at_hand) for tap in work.columns[c]] for c in columns]
+            source = state.source(ring, length, source, len(at_hand), width, dtype)
+        columns = list(work.columns)
+        places = [[_place(tap, length, at_hand) for tap in work.columns[c]] for c in columns]
         flat = [place for row in places for place in row]
-        rows = _pick(graph, source, len(ages) + len(at_hand), flat, f"{name}.taps")
+        rows = _pick(graph, source, length + len(at_hand), flat, f"{name}.taps")
         rows = graph.reshape(rows, (-1, len(places[0]) * width), f"{name}.rows")
         if level == 0:
             h = first_level(graph, prefix, spec, rows, gemm)
         else:
             tap = spec.residual_tap(level) * width
             residual = graph.slice(rows, tap, tap + width, 1, f"{name}.residual")
-            h = residual_level(graph, prefix, level, rows, residual, gemm)
+            points = graph.node("Transpose", [rows], f"{name}.turned", perm=[1, 0])
+            points = graph.reshape(points, (1, len(places[0]) * width, 1, -1), f"{name}.points")
+            branch = level_branch(graph, prefix, level, points, point_convolution)
+            branch = graph.reshape(branch, (spec.channels, -1), f"{name}.points_out")
+            branch = graph.node("Transpose", [branch], f"{name}.branch", perm=[1, 0])
+            h = graph.node("Add", [residual, branch], f"{name}.out")
         width = spec.channels
         if level + 1 < len(plan.levels):
-            current = graph.reshape(h, (-1, len(columns), width), f"{name}.columns")
+            source = graph.reshape(h, (-1, len(columns), width), f"{name}.columns")
         at_hand = columns
     # The top level computes the answer's column alone, so its rows are the answers.
     assert at_hand == [plan.answer]
     return h
 
 
-def _place(tap: Tap, ages: list[int], at_hand: list[Column]) -> int:
-    """Where a tap finds its column in a level's source: past columns first, then this frame's."""
+def _place(tap: Tap, length: int, at_hand: list[Column]) -> int:
+    """Where a tap finds its column in a level's source: the ring first, then this frame's."""
     if tap.column is None:
-        return ages.index(tap.age)
-    return len(ages) + at_hand.index(tap.column)
+        return length - tap.age
+    return length + at_hand.index(tap.column)
 
 
 def _pick(graph: GraphBuilder, source: str, count: int, places: list[int], hint: str) -> str:

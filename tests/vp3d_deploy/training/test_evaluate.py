@@ -132,3 +132,16 @@ def test_too_little_motion_for_one_batch_is_an_error() -> None:
     recording.lengths = [60]
     with pytest.raises(ValueError, match="60 training frames.*1024"):
         demo.train(recording, demo.DemoSettings())
+
+
+def test_training_windows_end_early_at_every_lag_and_most_often_at_once() -> None:
+    from vp3d_deploy.training import demo
+
+    offsets = demo._offsets(demo.SPEC, 0.5, 4000, np.random.default_rng(0))
+    assert offsets.shape == (4000, 27)
+    last = offsets[:, -1]
+    np.testing.assert_array_equal(offsets, np.minimum(np.arange(-13, 14), last[:, None]))
+    shares = np.bincount(last, minlength=14) / 4000
+    assert shares[0] == pytest.approx(0.5 * 14 / 27, abs=0.03)
+    assert shares[13] == pytest.approx(0.5 + 0.5 / 27, abs=0.03)
+    assert shares.min() > 0

@@ -277,3 +277,27 @@ def test_momentum_reaches_every_batch_norm() -> None:
     network.set_batch_norm_momentum(0.25)
     momenta = [m.momentum for m in network.modules() if isinstance(m, torch.nn.BatchNorm1d)]
     assert momenta == [0.25] * 5
+
+
+def test_autocast_keeps_keypoints_and_coordinates_in_float32() -> None:
+    """Only the layers between may round: where they have nothing to round, nothing is lost."""
+    _, strided = pair(SPECS[0])
+    x = inputs(SPECS[0], batch=3)
+    strided.eval()
+    with torch.no_grad():
+        plain = strided(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = strided(x)
+        assert rounded.dtype == torch.float32
+        assert 0 < (rounded - plain).abs().max() < 0.02 * plain.abs().max()
+        for name, value in strided.named_parameters():
+            if name == "expand.bn.bias":
+                value.fill_(2.0)  # every activation is exactly 2
+            elif not name.startswith("shrink"):
+                value.zero_()
+        expected = 2 * strided.shrink.weight[:, :, 0].sum(1) + strided.shrink.bias
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = strided(x)
+    torch.testing.assert_close(
+        found, expected.reshape(1, -1, 3).expand(3, -1, -1), rtol=0, atol=1e-6
+    )

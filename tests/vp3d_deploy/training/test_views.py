@@ -13,7 +13,10 @@ from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.training.bodies import BodySettings, other_bodies, rotations
 from vp3d_deploy.training.views import CameraBatch, ViewSettings, new_views
 
-SAME_BODY = BodySettings(exchange=0, bend_deg=0, lean_deg=0, size_spread=0, bone_spread=0)
+FOREIGN = np.ones(1000, dtype=bool)
+SAME_BODY = BodySettings(
+    relabelled=0, exchange=0, bend_deg=0, lean_deg=0, size_spread=0, bone_spread=0
+)
 SAME_VIEW = ViewSettings(bodies=SAME_BODY, moved=0, free=0, noisy=0)
 
 
@@ -80,7 +83,9 @@ def test_all_settings_at_zero_keep_the_recorded_view() -> None:
     world, batch = people(3, 6), CameraBatch.stack(cameras(3))
     rng = np.random.default_rng(0)
     for found, expected in zip(
-        new_views(world, batch, H36M_17, SAME_VIEW, rng), batch.see(world), strict=True
+        new_views(world, batch, FOREIGN[: len(world)], H36M_17, SAME_VIEW, rng),
+        batch.see(world),
+        strict=True,
     ):
         np.testing.assert_array_equal(found, expected)
 
@@ -89,7 +94,9 @@ def test_all_settings_at_zero_keep_the_recorded_view() -> None:
 def test_a_moved_person_keeps_the_shape_and_is_in_the_picture(share: str) -> None:
     world, batch = people(60, 6), CameraBatch.stack(cameras(60))
     settings = replace(SAME_VIEW, **{share: 1.0})
-    pose, keypoints = new_views(world, batch, H36M_17, settings, np.random.default_rng(1))
+    pose, keypoints = new_views(
+        world, batch, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(1)
+    )
     recorded, _ = batch.see(world)
     # Who would have left the picture keeps the recorded view.
     assert np.mean(np.abs(pose - recorded).max(axis=(1, 2, 3)) > 0.05) > 0.9
@@ -108,7 +115,9 @@ def test_noise_is_on_its_part_of_the_segments_and_of_its_size() -> None:
     world = np.repeat(people(1, 40), 400, axis=0)
     batch = CameraBatch.stack(cameras(1) * 400)
     settings = replace(SAME_VIEW, noisy=0.5, noise=0.02)
-    _, found = new_views(world, batch, H36M_17, settings, np.random.default_rng(1))
+    _, found = new_views(
+        world, batch, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(1)
+    )
     noise = found - batch.see(world)[1]
     level = noise.std(axis=(1, 2, 3))
     assert 0.4 < np.mean(level > 0) < 0.6
@@ -121,14 +130,14 @@ def test_noise_is_on_its_part_of_the_segments_and_of_its_size() -> None:
 
 def test_an_unchanged_body_is_the_same_body() -> None:
     world = people(5, 4)
-    found = other_bodies(world, H36M_17, SAME_BODY, np.random.default_rng(0))
+    found = other_bodies(world, FOREIGN[: len(world)], H36M_17, SAME_BODY, np.random.default_rng(0))
     np.testing.assert_allclose(found, world, rtol=0, atol=1e-6)
 
 
 def test_sizes_are_constant_in_time_and_equal_on_both_sides() -> None:
     world = people(50, 4)
     settings = replace(SAME_BODY, size_spread=0.1, bone_spread=0.1)
-    found = other_bodies(world, H36M_17, settings, np.random.default_rng(0))
+    found = other_bodies(world, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(0))
     factor = bone_lengths(found) / bone_lengths(world)
     np.testing.assert_allclose(factor, factor[:, :1].repeat(4, axis=1), rtol=1e-4)
     left, right = np.array(H36M_17.left) - 1, np.array(H36M_17.right) - 1
@@ -139,16 +148,50 @@ def test_sizes_are_constant_in_time_and_equal_on_both_sides() -> None:
 def test_a_bent_body_keeps_its_bones_and_hips() -> None:
     world = people(50, 4)
     settings = replace(SAME_BODY, bend_deg=10)
-    found = other_bodies(world, H36M_17, settings, np.random.default_rng(0))
+    found = other_bodies(world, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(0))
     np.testing.assert_allclose(bone_lengths(found), bone_lengths(world), rtol=1e-4)
     np.testing.assert_allclose(found[:, :, [0, 1, 4]], world[:, :, [0, 1, 4]], atol=1e-6)
     assert np.abs(found - world).max(axis=(1, 3)).min(axis=0)[[3, 6, 10, 13, 16]].min() > 1e-4
 
 
+def test_a_relabelled_body_has_its_joints_where_human36m_has_them() -> None:
+    world = people(50, 4)
+    # Shoulders level and the neck straight above the spine: up is z, forward is known.
+    world[:, :, 9] = world[:, :, 7] + np.float32([0, 0, 0.3])
+    world[:, :, 11] = world[:, :, 9] + np.float32([0.2, 0, -0.1])
+    world[:, :, 14] = world[:, :, 9] + np.float32([-0.2, 0, -0.1])
+    forward = np.float32([0, -1, 0])  # who has the left side at +x, seen from above, faces -y
+    found = other_bodies(
+        world,
+        FOREIGN[: len(world)],
+        H36M_17,
+        replace(SAME_BODY, relabelled=1),
+        np.random.default_rng(0),
+    )
+    native = other_bodies(
+        world, ~FOREIGN[:50], H36M_17, replace(SAME_BODY, relabelled=1), np.random.default_rng(0)
+    )
+    np.testing.assert_allclose(native, world, rtol=0, atol=1e-6)
+    middle = world[:, :, 9] - np.float32([0, 0, 0.1])
+    up = np.float32([0, 0, 1])
+    for joint, place in (
+        (8, middle + 0.05 * up + 0.03 * forward),
+        (9, world[:, :, 9] + 0.1 * forward),
+        (10, world[:, :, 10] + 0.1 * forward),
+        (11, middle + np.float32([0.156, 0, 0])),
+        (14, middle - np.float32([0.156, 0, 0])),
+    ):
+        np.testing.assert_allclose(found[:, :, joint], place, rtol=0, atol=1e-5)
+    factors = (bone_lengths(found) / bone_lengths(world)).mean(axis=(0, 1))
+    # Bones of joints 1 to 6, then elbows and wrists.
+    np.testing.assert_allclose(factors[:6], [1, 1.05, 1.06] * 2, rtol=1e-4)
+    np.testing.assert_allclose(factors[[11, 12, 14, 15]], [1, 1.28] * 2, rtol=1e-4)
+
+
 def test_a_leaning_body_is_turned_as_a_whole_about_the_root() -> None:
     world = people(50, 4)
     settings = replace(SAME_BODY, lean_deg=10)
-    found = other_bodies(world, H36M_17, settings, np.random.default_rng(0))
+    found = other_bodies(world, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(0))
     np.testing.assert_allclose(found[:, :, 0], world[:, :, 0], atol=1e-6)
     spans = [np.linalg.norm(w[:, :, :, None] - w[:, :, None], axis=-1) for w in (found, world)]
     np.testing.assert_allclose(spans[0], spans[1], rtol=0, atol=1e-5)
@@ -158,7 +201,7 @@ def test_a_leaning_body_is_turned_as_a_whole_about_the_root() -> None:
 def test_exchanged_limbs_come_from_one_segment_each_and_fit() -> None:
     world = people(40, 4)
     settings = replace(SAME_BODY, exchange=0.5)
-    found = other_bodies(world, H36M_17, settings, np.random.default_rng(0))
+    found = other_bodies(world, FOREIGN[: len(world)], H36M_17, settings, np.random.default_rng(0))
     np.testing.assert_allclose(found[:, :, [0, 1, 4]], world[:, :, [0, 1, 4]], atol=1e-6)
 
     def shape(w: NDArray[np.float32], joints: list[int]) -> NDArray[np.float32]:
