@@ -101,10 +101,6 @@ class DefinitionStream:
         assert len(set(rows)) == len(rows)
         self.rows = [frames for index, frames in enumerate(self.rows) if index not in rows]
 
-    def reset_rows(self, rows: list[int]) -> None:
-        for row in rows:
-            self.rows[row] = []
-
     def step(self, keypoints: np.ndarray) -> Output:
         spec = self.engine.spec
         _check(keypoints, spec)

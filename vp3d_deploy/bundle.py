@@ -180,6 +180,7 @@ def _skeleton(values: Mapping[str, Any]) -> Skeleton:
         parents=tuple(int(parent) for parent in values["parents"]),
         left=tuple(int(joint) for joint in values["left"]),
         right=tuple(int(joint) for joint in values["right"]),
+        extra_edges=tuple((int(a), int(b)) for a, b in values["extra_edges"]),
     )
 
 

@@ -89,7 +89,7 @@ def _short_calls(path: Path, state: dict[str, np.ndarray], rounds: int) -> dict[
     streams = {lag: engine.open_stream(lag) for lag in bundle.lags}
     for stream in streams.values():
         stream.add_rows(1)
-    timings = _take_turns(
+    timings = take_turns(
         {
             "plain export": lambda: session.run(None, {INPUT: window}),
             "window": lambda: engine.window(window),
@@ -154,7 +154,7 @@ def _push_overhead(bundle: Bundle) -> float:
 
     live = Lifter(bundle, Instant()).stream(IMAGE_SIZE, 0)  # type: ignore[arg-type]
     keypoints = np.random.default_rng(0).uniform(0, 1000, (17, 2)).astype(np.float32)
-    return _take_turns({"push": lambda: live.push(keypoints)}, 20, calls=200)["push"]["median"]
+    return take_turns({"push": lambda: live.push(keypoints)}, 20, calls=200)["push"]["median"]
 
 
 def _long_clip(path: Path) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _long_clip(path: Path) -> dict[str, Any]:
     distance = float(1e3 * np.linalg.norm(lifted - one_call, axis=-1).max())
     if distance > 0.1:
         raise SystemExit(f"lift() and one sequence call differ by {distance} mm")
-    timings = _take_turns(
+    timings = take_turns(
         {
             "one sequence call": lambda: engine.sequence(padded),
             "lift": lambda: lifter.lift(keypoints, IMAGE_SIZE),
@@ -214,7 +214,7 @@ def _python(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _take_turns(
+def take_turns(
     contenders: dict[str, Callable[[], Any]], rounds: int, calls: int = 1
 ) -> dict[str, Any]:
     """A warm-up, then `calls` calls of each contender in turn, `rounds` times; milliseconds.

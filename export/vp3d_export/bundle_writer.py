@@ -113,6 +113,7 @@ def _skeleton_values(skeleton: Skeleton) -> dict[str, Any]:
         "parents": list(skeleton.parents),
         "left": list(skeleton.left),
         "right": list(skeleton.right),
+        "extra_edges": [list(edge) for edge in skeleton.extra_edges],
     }
 
 

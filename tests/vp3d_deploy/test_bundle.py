@@ -12,6 +12,7 @@ from bundles import random_bundle
 
 from vp3d_deploy.bundle import MANIFEST, Bundle, BundleError
 from vp3d_deploy.engines import open_engine
+from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
 
 SPEC = ModelSpec((3, 3), 8)
@@ -43,7 +44,7 @@ def test_what_a_bundle_says_of_itself(path: Path) -> None:
     assert bundle.precisions == ("fp32", "fp16")
     assert bundle.lags == (0, 4)
     assert bundle.fps == 50.0
-    assert bundle.skeleton_in.name == "h36m17"
+    assert bundle.skeleton_in == H36M_17
 
 
 def test_one_flipped_bit_in_any_file_is_found(path: Path) -> None:

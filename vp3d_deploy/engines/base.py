@@ -42,10 +42,6 @@ class StreamEngine(Protocol):
         """Forget these streams; the later rows move up, in order."""
         ...
 
-    def reset_rows(self, rows: list[int]) -> None:
-        """Make these streams as new."""
-        ...
-
     def step(self, keypoints: np.ndarray) -> Output:
         """One frame of every stream.
 

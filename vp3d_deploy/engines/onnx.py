@@ -143,10 +143,6 @@ class OnnxStream:
         state = {name: np.delete(held, rows, 0) for name, held in self._state[self._front].items()}
         self._allocate(state, self.n_rows - len(set(rows)))
 
-    def reset_rows(self, rows: list[int]) -> None:
-        for held in self._state[self._front].values():
-            held[rows] = 0
-
     def step(self, keypoints: np.ndarray) -> Output:
         if keypoints.shape != self._keypoints.shape:
             raise ValueError(

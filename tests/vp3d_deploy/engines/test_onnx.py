@@ -60,18 +60,6 @@ def test_rows_that_come_and_go_answer_as_if_alone(engine: OnnxEngine, lag: int) 
         np.testing.assert_allclose(np.array(found[name]), expected, rtol=0, atol=1e-5)
 
 
-def test_a_reset_row_starts_anew_and_the_others_go_on(engine: OnnxEngine) -> None:
-    a, b = clips(2, 30)
-    stream = engine.open_stream(0)
-    stream.add_rows(2)
-    for t in range(15):
-        stream.step(np.stack([a[t], b[t]]))
-    stream.reset_rows([0])
-    found = np.array([stream.step(np.stack([a[t], b[t]])).pose.copy() for t in range(15, 30)])
-    np.testing.assert_allclose(found[:, 0], alone(engine, a[15:], 0), rtol=0, atol=1e-5)
-    np.testing.assert_allclose(found[:, 1], alone(engine, b, 0)[15:], rtol=0, atol=1e-5)
-
-
 def test_no_rows_and_wrong_shapes(engine: OnnxEngine) -> None:
     stream = engine.open_stream(0)
     assert stream.step(np.zeros((0, 17, 2), np.float32)).pose.shape == (0, 17, 3)
