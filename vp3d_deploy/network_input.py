@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vp3d_deploy.skeleton import Skeleton, SkeletonError, convert_keypoints
+from vp3d_deploy.skeleton import Skeleton, SkeletonError
+from vp3d_deploy.skeleton_conversion import convert_keypoints
 
 
 class NetworkInput:

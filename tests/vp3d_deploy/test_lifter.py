@@ -16,7 +16,8 @@ from reference import dilated_network, padded
 from vp3d_deploy import lifter as lifter_module
 from vp3d_deploy.camera import normalize_screen
 from vp3d_deploy.observe import FADE_S, HOLD_S
-from vp3d_deploy.skeleton import COCO_17, H36M_17, Skeleton, convert_keypoints
+from vp3d_deploy.skeleton import COCO_17, H36M_17, Skeleton
+from vp3d_deploy.skeleton_conversion import convert_keypoints
 from vp3d_deploy.spec import ModelSpec
 
 SIZE = (1920, 1080)

@@ -18,7 +18,8 @@ from vp3d_deploy.live import LiveStream
 from vp3d_deploy.observe import FADE_S, HOLD_S
 from vp3d_deploy.poses import Poses
 from vp3d_deploy.resample import MAX_GAP_S
-from vp3d_deploy.skeleton import COCO_17, convert_keypoints
+from vp3d_deploy.skeleton import COCO_17
+from vp3d_deploy.skeleton_conversion import convert_keypoints
 from vp3d_deploy.spec import ModelSpec
 
 SIZE = (1920, 1080)

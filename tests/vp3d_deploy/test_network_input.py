@@ -9,7 +9,8 @@ import pytest
 
 from vp3d_deploy import network_input
 from vp3d_deploy.network_input import NetworkInput
-from vp3d_deploy.skeleton import COCO_17, H36M_17, Skeleton, convert_keypoints
+from vp3d_deploy.skeleton import COCO_17, H36M_17, Skeleton
+from vp3d_deploy.skeleton_conversion import convert_keypoints
 
 RNG = np.random.default_rng(0)
 POINTS = RNG.uniform(-1, 1, (4, 17, 2))

@@ -14,9 +14,9 @@ from vp3d_deploy.skeleton import (
     SKELETONS,
     Skeleton,
     SkeletonError,
-    convert_keypoints,
     get_skeleton,
 )
+from vp3d_deploy.skeleton_conversion import convert_keypoints
 
 
 def named(skeleton: Skeleton, seed: int = 0, features: int = 2) -> dict[str, np.ndarray]:

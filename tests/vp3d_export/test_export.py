@@ -304,3 +304,16 @@ def test_progress_says_each_step_once(tmp_path: Path) -> None:
         "window fp32 on onnx",
         "publishing x.vp3d",
     ]
+
+
+@pytest.mark.parametrize("package", ["torch", "onnx", "rich"])
+def test_without_its_libraries_it_says_what_to_install(package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from vp3d_export.entry import main; sys.exit(main())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert f"{package} is not installed" in found.stderr
+    assert 'pip install "vp3d-deploy[export]"' in found.stderr

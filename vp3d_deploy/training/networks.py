@@ -18,9 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vp3d_deploy.spec import ModelSpec
-
-BATCH_NORM_EPS = 1e-5  # what every published checkpoint of this family was trained with
+from vp3d_deploy.spec import BATCH_NORM_EPS, ModelSpec
 
 
 class _Expand(nn.Module):
