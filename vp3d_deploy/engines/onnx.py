@@ -10,6 +10,7 @@ import numpy as np
 
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -66,6 +67,10 @@ class OnnxEngine:
             if session is None:
                 entry = self._bundle.graph(form, self.precision, lag)
                 path = self._bundle.file(entry.file)
+                try:
+                    check_weights_location(path, entry.weights)
+                except OnnxFileError as error:
+                    raise BundleError(f"{path} is not a graph of a bundle: {error}") from None
                 try:
                     session = onnxruntime.InferenceSession(
                         str(path), self._options, providers=["CPUExecutionProvider"]
