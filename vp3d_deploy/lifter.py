@@ -7,10 +7,12 @@ import operator
 import os
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from vp3d_deploy.bundle import Bundle, BundleError
+from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Engine, Output
 from vp3d_deploy.keypoints import KeypointsError, check_clip, check_duration, check_fps
 from vp3d_deploy.live import LiveStream
@@ -20,14 +22,11 @@ from vp3d_deploy.poses import Poses
 from vp3d_deploy.resample import n_resampled, resample
 from vp3d_deploy.skeleton import Skeleton, get_skeleton
 
-if TYPE_CHECKING:
-    from vp3d_deploy.bundle import Bundle
-
 # Frames per call of an engine, over all people of the call. It bounds the working memory (ONNX
 # Runtime takes some 60 kB per frame for a network of 1024 channels, 250 MB in all), while the
 # columns that neighbouring calls both compute stay a few percent of the work: 4.6 % for 10,000
 # frames and a receptive field of 243.
-CHUNK_FRAMES = 4096
+CHUNK_FRAMES = 6144
 
 
 class Lifter:
@@ -62,9 +61,6 @@ class Lifter:
         default the engine's choice.
         Raises BundleError for a damaged or foreign bundle, ValueError for an unknown engine.
         """
-        from vp3d_deploy.bundle import Bundle
-        from vp3d_deploy.engines import open_engine
-
         bundle = Bundle.open(path)
         return cls(bundle, open_engine(bundle, engine, precision, threads))
 
@@ -139,6 +135,10 @@ class Lifter:
         if clip_fps != self.fps:
             inputs = resample(inputs, clip_fps, self.fps, n_resampled(n_frames, clip_fps, self.fps))
         joints, trajectory = self._sequence(inputs, flip, progress)
+        if not np.isfinite(joints).all():
+            raise BundleError(
+                f"{self.bundle.path}: the network's answers are not finite; its weights are damaged"
+            )
         if clip_fps != self.fps:
             joints = resample(joints, self.fps, clip_fps, n_frames)
             if trajectory is not None:
@@ -180,10 +180,10 @@ class Lifter:
         except ValueError:
             if lag in self.lags:
                 raise
-            held = f"lag {', '.join(map(str, self.lags))}" if self.lags else "no lag"
+            held = ", ".join(map(str, self.lags))
             raise KeypointsError(
-                f"{self.bundle.path} holds live streams for {held}, not for {lag}; export it "
-                f"again with vp3d-export --lag {lag}"
+                f"{self.bundle.path} holds {f'live streams for lag {held}' if held else 'none'}, "
+                f"no live stream for lag {lag}; export it again with vp3d-export --lag {lag}"
             ) from None
         spec = self.bundle.spec
         return LiveStream(

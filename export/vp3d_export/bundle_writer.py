@@ -17,11 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vp3d_deploy.bundle import FORMAT, MANIFEST, SCHEMA, GraphEntry, sha256_of_files
+from vp3d_deploy.bundle import (
+    FORMAT,
+    MANIFEST,
+    SCHEMA,
+    Bundle,
+    BundleError,
+    GraphEntry,
+    sha256_of_files,
+)
 from vp3d_deploy.skeleton import Skeleton
 from vp3d_deploy.spec import ModelSpec
 
-_LOCK = ".exporting"
+# Held while a directory is being filled; not part of the bundle.
+LOCK = ".exporting"
 _RENAME_EXCHANGE = 2  # linux/fs.h
 _AT_FDCWD = -100  # fcntl.h
 
@@ -31,11 +40,27 @@ class OutputError(ValueError):
 
 
 def check_target(target: Path) -> None:
-    """Refuse, before any work, a target that is something other than a bundle."""
+    """Refuse, before any work, a target that is something other than a bundle.
+
+    A bundle is replaced whole, so it must be one, and must hold nothing that is not its own.
+    """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise OutputError(f"{target} exists and is not a directory; choose another --out")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise OutputError(f"{target} exists and is not a bundle; choose another --out")
+    if target.is_dir() and any(target.iterdir()):
+        try:
+            bundle = Bundle.open(target, verify=False)
+        except BundleError as error:
+            raise OutputError(
+                f"{target} exists and is not a bundle to replace ({error}); remove it or choose "
+                "another --out"
+            ) from None
+        own = {MANIFEST, LOCK, *bundle.manifest["files"]}
+        foreign = sorted(p.name for p in target.iterdir() if p.name not in own)
+        if foreign:
+            raise OutputError(
+                f"{target} holds {', '.join(foreign[:5])} beside the bundle's own files, which "
+                "replacing it would remove; move them away or choose another --out"
+            )
     if not target.parent.is_dir():
         raise OutputError(f"{target.parent} is not a directory; create it first")
     if not os.access(target.parent, os.W_OK):
@@ -52,18 +77,23 @@ def partial_directory(target: Path) -> Iterator[Path]:
     for stale in target.parent.glob(f"{prefix}*"):
         if not _is_locked(stale):
             shutil.rmtree(stale, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    with (partial / _LOCK).open("w") as lock:
+    try:
+        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from None
+    with (partial / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             yield partial
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
 def _is_locked(directory: Path) -> bool:
     try:
-        with (directory / _LOCK).open("r") as lock:
+        with (directory / LOCK).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -83,7 +113,7 @@ def write_manifest(
     provenance: Mapping[str, Any],
 ) -> None:
     """Name every file of `directory` with size and SHA-256, and say what the network expects."""
-    names = sorted(p.name for p in directory.iterdir() if p.name not in (MANIFEST, _LOCK))
+    names = sorted(p.name for p in directory.iterdir() if p.name not in (MANIFEST, LOCK))
     digests = sha256_of_files(directory / name for name in names)
     manifest = {
         "format": FORMAT,
@@ -140,7 +170,7 @@ def publish(partial: Path, target: Path) -> None:
         partial.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     # Only now: without its lock, a partial directory looks left behind.
-    (target / _LOCK).unlink()
+    (target / LOCK).unlink()
     _sync(target.parent)
 
 

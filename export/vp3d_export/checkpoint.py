@@ -1,26 +1,30 @@
 """Read a checkpoint of any family: the original repository's, MMPose's (0.x, 1.x), or our own.
 
 Nothing in the file is run, and neither torch, mmengine nor mmcv is needed. The steps are
-torch_file (what torch.save wrote) -> families (whose it is) -> parameters (one network's arrays).
+torch_file (what torch.save wrote) -> families (whose it is) -> architecture (what the shapes say)
+-> parameters (one network's arrays).
 """
 
 from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from vp3d_export.architecture import dense_reading, parameter_shapes
 from vp3d_export.families import NetworkError, recognise
-from vp3d_export.parameters import NetworkParameters, parameter_shapes, read_networks
+from vp3d_export.parameters import NetworkParameters, read_networks
 from vp3d_export.torch_file import TorchFileError, open_torch_file
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "CheckpointWarning",
     "NetworkParameters",
     "load_checkpoint",
     "parameter_shapes",
@@ -34,6 +38,10 @@ MAX_META_DEPTH = 4
 
 class CheckpointError(ValueError):
     """A file that is not a checkpoint of a known family, or is damaged, hostile or incomplete."""
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint that was read, but whose shapes fit another kind of network as well."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ def load_checkpoint(path: str | os.PathLike[str], causal: bool | None = None) ->
         an error; for the others None means no.
 
     Raises CheckpointError, in one sentence that starts with the path: what was found, what was
-    expected, and every missing, unexpected or misshapen parameter at once.
+    expected, and every missing, unexpected or misshapen parameter at once. Warns with
+    CheckpointWarning if an original checkpoint may be of a two-level --dense network.
     """
     try:
         with open_torch_file(path) as contents:
@@ -71,7 +80,23 @@ def load_checkpoint(path: str | os.PathLike[str], causal: bool | None = None) ->
         raise CheckpointError(str(error)) from None
     except NetworkError as error:
         raise CheckpointError(f"{os.fspath(path)}: {error}") from None
+    if found.family == "videopose3d":
+        _warn_of_dense(path, pose)
     return Checkpoint(found.family, pose, trajectory, _plain_meta(found.meta), ignored)
+
+
+def _warn_of_dense(path: str | os.PathLike[str], pose: NetworkParameters) -> None:
+    widths = pose.spec.filter_widths
+    reading = dense_reading(widths)
+    if reading is not None:
+        arch = ",".join(map(str, reading[0]))
+        warnings.warn(
+            f"{os.fspath(path)}: read as a dilated network with filter widths {list(widths)} "
+            f"({pose.spec.receptive_field} frames); if it was trained with -arch {arch} --dense, "
+            "which leaves the same shapes, its poses will be wrong and it cannot be used",
+            CheckpointWarning,
+            stacklevel=3,
+        )
 
 
 def _plain_meta(meta: object) -> dict[str, Any]:

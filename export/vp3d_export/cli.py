@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -65,7 +66,6 @@ def _parser() -> argparse.ArgumentParser:
         "--lag",
         type=_lag,
         nargs="+",
-        default=[0],
         metavar="FRAMES",
         help=f'how far live answers trail the camera; several allowed, "{FULL_LAG}" for the '
         "network's whole lookahead (default: 0)",
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     check = parser.add_argument_group("accuracy check")
     add = check.add_argument
     add("--h36m", type=Path, metavar="DIR", help="check on Human3.6M, in either published layout")
-    add("--keypoints", choices=("gt", "cpn"), default="gt", help="2D input with --h36m")
+    add("--keypoints", choices=("gt", "cpn"), help="2D input with --h36m (default: gt)")
     add("--max-frames", type=int, metavar="N", help="check on at most N frames of --h36m")
     for precision, limits in DEFAULT_LIMITS.items():
         for name, meaning in (
@@ -104,6 +104,10 @@ def _options(
 ) -> tuple[ExportOptions, bool]:
     if given.no_fp32 and not given.fp16:
         parser.error("--no-fp32 without --fp16 leaves nothing to write")
+    if given.h36m is None and (given.keypoints is not None or given.max_frames is not None):
+        parser.error("--keypoints and --max-frames say how to use --h36m, which is not given")
+    if given.lag is not None and "stream" not in given.forms:
+        parser.error("--lag is for the stream form, which --forms leaves out")
     if given.max_frames is not None and given.max_frames < 1:
         parser.error(f"--max-frames must be at least 1, not {given.max_frames}")
     if not 0 < given.fps < 1000:
@@ -112,6 +116,10 @@ def _options(
     for precision, default in DEFAULT_LIMITS.items():
         names = Limits.__dataclass_fields__
         values = {name: getattr(given, f"{precision}_{name}") for name in names}
+        for name, value in values.items():
+            if not 0 <= value < math.inf:
+                option = f"--{precision}-{name.replace('_', '-')}"
+                parser.error(f"{option} must be a distance in mm from 0, not {value:g}")
         limits[precision] = replace(default, **values)
     wanted = (("fp32", not given.no_fp32), ("fp16", given.fp16))
     options = ExportOptions(
@@ -119,13 +127,13 @@ def _options(
         out=given.out,
         precisions=tuple(precision for precision, take in wanted if take),
         forms=given.forms,
-        lags=tuple(given.lag),
+        lags=(0,) if given.lag is None else tuple(given.lag),
         causal=given.causal,
         input_skeleton=given.input_skeleton,
         output_skeleton=given.output_skeleton,
         fps=given.fps,
         h36m=given.h36m,
-        keypoints=given.keypoints,
+        keypoints=given.keypoints or "gt",
         max_frames=given.max_frames,
         limits=limits,
     )

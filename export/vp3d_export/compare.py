@@ -10,7 +10,7 @@ import numpy as np
 
 from vp3d_deploy.engines.base import Engine, Output
 from vp3d_deploy.spec import ModelSpec
-from vp3d_export.evaluation import EvaluationClip, EvaluationSet
+from vp3d_export.evaluation import EvaluationClip, EvaluationSet, pad_clip
 
 # One PyTorch call computes at most this many frames, which bounds memory for any clip.
 CHUNK_FRAMES = 2048
@@ -36,12 +36,6 @@ class Answers:
     pose: np.ndarray
     trajectory: np.ndarray | None
     truth: np.ndarray | None
-
-
-def pad_clip(spec: ModelSpec, keypoints: np.ndarray) -> np.ndarray:
-    """(T, ...) -> (T+R-1, ...), the first and last frame repeated, as in training."""
-    widths = [(spec.pad_left, spec.pad_right), *[(0, 0)] * (keypoints.ndim - 1)]
-    return np.pad(keypoints, widths, mode="edge")
 
 
 def over_clips(

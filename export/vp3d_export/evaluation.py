@@ -15,6 +15,10 @@ from vp3d_deploy.spec import ModelSpec
 BUILT_IN_CLIPS = 8
 BUILT_IN_FRAMES = 400
 BUILT_IN_SEED = 7
+# Other people and motion than the clips above: for what is measured before the check.
+CALIBRATION_CLIPS = 4
+CALIBRATION_FRAMES = 200
+CALIBRATION_SEED = 1007
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,23 @@ def built_in_set(spec: ModelSpec, skeleton_in: Skeleton, skeleton_out: Skeleton)
     ]
     prepared = [_prepare(clip, spec, skeleton_in, skeleton_out) for clip in clips]
     return EvaluationSet("built-in procedural motion, not Human3.6M", prepared)
+
+
+def calibration_keypoints(
+    spec: ModelSpec, skeleton_in: Skeleton, skeleton_out: Skeleton
+) -> list[np.ndarray]:
+    """Padded clips (T+R-1, J_in, F) of built-in motion that no check uses."""
+    from vp3d_deploy.data.procedural import make_clips
+
+    clips = make_clips(CALIBRATION_CLIPS, CALIBRATION_FRAMES, seed=CALIBRATION_SEED)
+    prepared = [_prepare(clip, spec, skeleton_in, skeleton_out) for clip in clips]
+    return [pad_clip(spec, clip.keypoints) for clip in prepared]
+
+
+def pad_clip(spec: ModelSpec, keypoints: np.ndarray) -> np.ndarray:
+    """(T, ...) -> (T+R-1, ...), the first and last frame repeated, as in training."""
+    widths = [(spec.pad_left, spec.pad_right), *[(0, 0)] * (keypoints.ndim - 1)]
+    return np.pad(keypoints, widths, mode="edge")
 
 
 def h36m_set(

@@ -15,9 +15,15 @@ from vp3d_deploy.bundle import FORMS, PARITY, Bundle
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.skeleton import H36M_17, Skeleton, get_skeleton
 from vp3d_deploy.spec import ModelSpec
-from vp3d_export.bundle_writer import check_target, partial_directory, publish, write_manifest
+from vp3d_export.bias_correction import correct_last_bias
+from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish, write_manifest
 from vp3d_export.checkpoint import Checkpoint, load_checkpoint
-from vp3d_export.evaluation import EvaluationSet, built_in_set, h36m_set
+from vp3d_export.evaluation import (
+    EvaluationSet,
+    built_in_set,
+    calibration_keypoints,
+    h36m_set,
+)
 from vp3d_export.fold import FoldedWeights, fold_batch_norm
 from vp3d_export.graphs.write import write_graphs
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow, check_parity
@@ -107,7 +113,8 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
         graphs = []
         for precision in options.precisions:
             progress(f"writing {precision} weights and graphs")
-            graphs += write_graphs(partial, networks, folded, precision, options.forms, lags)
+            weights = _suited(folded, networks, skeletons, precision)
+            graphs += write_graphs(partial, networks, weights, precision, options.forms, lags)
         provenance = _provenance(options, checkpoint)
         describe = (networks, *skeletons, options.fps, graphs, provenance)
         write_manifest(partial, *describe)
@@ -115,7 +122,7 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
         report = {"data": data.title, "rows": [row.to_dict() for row in rows]}
         (partial / PARITY).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
         write_manifest(partial, *describe)
-        sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir())}
+        sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir()) if p.name != LOCK}
         result = ExportResult(target, data.title, rows, sizes, networks["pose"])
         if result.passed:
             progress(f"publishing {target.name}")
@@ -151,6 +158,22 @@ def _fold(checkpoint: Checkpoint) -> dict[str, FoldedWeights]:
         parameters = checkpoint.trajectory
         folded["trajectory"] = fold_batch_norm(parameters.spec, parameters.tensors)
     return folded
+
+
+def _suited(
+    folded: dict[str, FoldedWeights],
+    networks: dict[str, ModelSpec],
+    skeletons: tuple[Skeleton, Skeleton],
+    precision: str,
+) -> dict[str, FoldedWeights]:
+    """The weights to store in a precision: where rounding matters, with a last bias that suits."""
+    if precision == "fp32":
+        return folded
+    clips = calibration_keypoints(networks["pose"], *skeletons)
+    return {
+        name: correct_last_bias(networks[name], weights, clips, precision)
+        for name, weights in folded.items()
+    }
 
 
 def _skeletons(spec: ModelSpec, options: ExportOptions) -> tuple[Skeleton, Skeleton]:

@@ -1,26 +1,24 @@
-"""From a recognised checkpoint to networks: every key there, every shape right, every value sane.
-
-The architecture is read off the shapes: a convolution's weight is (C_out, C_in, taps).
-"""
+"""From a recognised checkpoint to networks: every key there, every shape right, every value sane."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from vp3d_deploy.safe_pickle import brief
+from vp3d_deploy.safe_pickle import Placeholder, brief
 from vp3d_deploy.spec import ModelSpec
+from vp3d_export.architecture import Sizes, dense_reading, read_sizes, sizes_of, spec_of
 from vp3d_export.families import NetworkError, Recognised, StateDict, is_harmless
 from vp3d_export.torch_tensors import StoredTensor, TensorError
 
 # More names than any network has; beyond it a message would be of no use.
 MAX_NAMES_SHOWN = 400
+# Of names that share one complaint about what kind of thing they are: all of a file's, mostly.
+MAX_ALIKE_SHOWN = 8
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
-Shapes = dict[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -35,25 +33,35 @@ class NetworkParameters:
     tensors: dict[str, np.ndarray[Any, Any]]
 
 
-def parameter_shapes(spec: ModelSpec) -> Shapes:
-    """Canonical name -> shape of every parameter of a network; convolutions (C_out, C_in, taps)."""
-    c = spec.channels
-    shapes: Shapes = {
-        "expand.conv.weight": (c, spec.joints_in * spec.features, spec.filter_widths[0])
-    }
-    norms = ["expand.bn"]
-    for level, width in enumerate(spec.filter_widths[1:], 1):
-        shapes[f"levels.{level}.conv.weight"] = (c, c, width)
-        shapes[f"levels.{level}.mix.weight"] = (c, c, 1)
-        norms += [f"levels.{level}.conv_bn", f"levels.{level}.mix_bn"]
-    for norm in norms:
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            shapes[f"{norm}.{part}"] = (c,)
-    return {
-        **shapes,
-        "shrink.weight": (spec.joints_out * 3, c, 1),
-        "shrink.bias": (spec.joints_out * 3,),
-    }
+@dataclass(frozen=True)
+class _Located:
+    """A state dictionary whose keys are sorted out.
+
+    keys: by network, canonical name -> key, whether or not it is there.
+    stored: by key, those that are there and tensors (of any dtype).
+    """
+
+    state: StateDict
+    keys: dict[str, dict[str, str]]
+    stored: dict[str, StoredTensor]
+    missing: list[str]
+    unexpected: list[str]
+    ignored: list[str]
+
+    def sizes(self, network: str, spec: ModelSpec | None) -> Sizes:
+        """Those of one network, from its specification or else its shapes."""
+        if spec is not None:
+            return sizes_of(spec)
+        n_levels = sum(name.endswith(".mix.weight") for name in self.keys[network])
+        return read_sizes(self.shapes(network), n_levels)
+
+    def shapes(self, network: str) -> dict[str, tuple[int, ...]]:
+        """Canonical name -> shape, of the tensors that are there."""
+        return {
+            name: self.stored[key].shape
+            for name, key in self.keys[network].items()
+            if key in self.stored
+        }
 
 
 def read_networks(
@@ -61,20 +69,28 @@ def read_networks(
 ) -> tuple[NetworkParameters, NetworkParameters | None, tuple[str, ...]]:
     """The pose network, the trajectory network if there is one, and the keys that were ignored.
 
-    causal: for families that do not say; None means not causal. Raises NetworkError.
+    causal: for families that do not say; None means not causal. Raises NetworkError, for all that
+    is missing, unexpected, no tensor of floats or misshapen at once.
     """
     specs = {name: _given_spec(name, spec) for name, spec in found.specs.items()}
     causal = _agree_on_causal(specs.get("pose"), causal)
     located = [_locate(state, specs) for state in found.states]
-    problems = [problem for _, _, problem in located if problem]
+    problems = [
+        f"{part.state.label} {'; '.join(complaints)}"
+        for part in located
+        if (complaints := _complaints(part, specs))
+    ]
     if problems:
         raise NetworkError("; ".join(problems))
     networks: dict[str, NetworkParameters] = {}
-    for (keys_by_network, _, _), state in zip(located, found.states, strict=True):
-        for name, keys in keys_by_network.items():
+    for part in located:
+        for name in part.keys:
             pose = networks["pose"].spec if name == "trajectory" else None
-            networks[name] = _read_network(state, keys, specs.get(name), pose, causal)
-    ignored = tuple(key for _, keys, _ in located for key in keys)
+            spec = _spec(part, name, specs.get(name), pose, causal)
+            if found.family == "videopose3d":
+                _refuse_dense(part.state.label, spec)
+            networks[name] = NetworkParameters(spec, _read_values(part, name))
+    ignored = tuple(key for part in located for key in part.ignored)
     return networks["pose"], networks.get("trajectory"), ignored
 
 
@@ -102,11 +118,8 @@ def _agree_on_causal(spec: ModelSpec | None, causal: bool | None) -> bool:
     return spec.causal
 
 
-def _locate(
-    state: StateDict, specs: Mapping[str, ModelSpec]
-) -> tuple[dict[str, dict[str, str]], list[str], str]:
-    """Where each network's parameters are: canonical name -> key, by network; then the keys that
-    do no harm, and a complaint about all that are missing and unexpected, or ""."""
+def _locate(state: StateDict, specs: Mapping[str, ModelSpec]) -> _Located:
+    """Where each network's parameters are, and the keys beside them."""
     keys_by_network = {}
     n_levels = 0
     for name, table in state.networks.items():
@@ -120,117 +133,94 @@ def _locate(
         for key in expected
         if key.endswith(".running_var")
     }
-    missing = [key for key in sorted(expected, key=_natural) if key not in state.tensors]
     others = [key for key in state.tensors if key not in expected and key not in counts]
-    ignored = [key for key in others if is_harmless(key)]
-    unexpected = [key for key in others if not is_harmless(key)]
-    complaints = []
-    if missing:
-        complaints.append(f"lacks {_names(missing)}")
-    if unexpected:
-        complaints.append(f"has the unexpected {_names(unexpected)}")
-    return (
+    return _Located(
+        state,
         keys_by_network,
-        ignored,
-        f"{state.label} " + " and ".join(complaints) if complaints else "",
+        stored={
+            key: tensor
+            for key, tensor in state.tensors.items()
+            if key in expected and isinstance(tensor, StoredTensor)
+        },
+        missing=[key for key in sorted(expected, key=_natural) if key not in state.tensors],
+        unexpected=[key for key in others if not is_harmless(key)],
+        ignored=[key for key in others if is_harmless(key)],
     )
 
 
-# -- shapes -------------------------------------------------------------------------------------
+# -- complaints ---------------------------------------------------------------------------------
 
 
-def _read_network(
-    state: StateDict,
-    keys: Mapping[str, str],
-    spec: ModelSpec | None,
-    pose: ModelSpec | None,
-    causal: bool,
-) -> NetworkParameters:
-    """One network whose keys are all there. pose: the pose network's, for a trajectory network."""
-    stored = _stored_tensors(state, keys)
-    shapes = {canonical: tensor.shape for canonical, tensor in stored.items()}
+def _complaints(part: _Located, specs: Mapping[str, ModelSpec]) -> list[str]:
+    """All that is wrong with the keys, kinds and shapes of a state dictionary, as predicates."""
+    complaints = []
+    if part.missing:
+        complaints.append(f"lacks {_names(part.missing)}")
+    if part.unexpected:
+        complaints.append(f"has the unexpected {_names(part.unexpected)}")
+    # By key: networks that share a backbone complain about it once.
+    keys = {key: None for keys in part.keys.values() for key in keys.values()}
+    alike: dict[str, list[str]] = {}
+    for key in keys:
+        if key in part.state.tensors and (kind := _wrong_kind(part.state.tensors[key])):
+            alike.setdefault(kind, []).append(key)
+    if alike:
+        kinds = [f"{kind} {_names(names, limit=MAX_ALIKE_SHOWN)}" for kind, names in alike.items()]
+        complaints.append(f"has {', '.join(kinds)}, expected tensors of floats")
+    misshapen = {
+        part.keys[network][name]: shapes
+        for network in part.keys
+        for name, shapes in part.sizes(network, specs.get(network))
+        .misshapen(part.shapes(network))
+        .items()
+    }
+    if misshapen:
+        wrong = [f"{key} {shapes}" for key, shapes in misshapen.items()]
+        complaints.append(f"has the wrong shapes {_names(wrong, '; ')}")
+    return complaints
+
+
+def _wrong_kind(value: object) -> str:
+    """What a value is if it is no tensor of floats, ready for the keys that hold it; else ""."""
+    if isinstance(value, StoredTensor):
+        return "" if value.dtype in _FLOATS else f"{value.dtype} values in"
+    if isinstance(value, Placeholder) and value.name.startswith("torch._utils._rebuild_meta"):
+        return "no values (meta tensors) in"
+    return f"{brief(value)} as"
+
+
+# -- architecture -------------------------------------------------------------------------------
+
+
+def _spec(
+    part: _Located, network: str, spec: ModelSpec | None, pose: ModelSpec | None, causal: bool
+) -> ModelSpec:
+    """Of a network whose shapes are right. pose: the pose network's, for a trajectory network."""
     if spec is None:
-        spec = _spec_from_shapes(state.label, shapes, keys, pose, causal)
-    wrong = [
-        f"{keys[name]} {list(shapes[name])}, expected {list(shape)}"
-        for name, shape in parameter_shapes(spec).items()
-        if shapes[name] != shape
-    ]
-    if wrong:
-        raise NetworkError(f"{state.label} has the wrong shapes {_names(wrong, '; ')}")
+        try:
+            spec = spec_of(part.sizes(network, None), pose, causal)
+        except ValueError as error:
+            raise NetworkError(
+                f"{part.state.label} describes no network of this kind: {error}"
+            ) from None
     if pose is not None:
         _check_trajectory(spec, pose)
-    return NetworkParameters(spec, _read_values(state.label, stored, keys))
-
-
-def _stored_tensors(state: StateDict, keys: Mapping[str, str]) -> dict[str, StoredTensor]:
-    stored: dict[str, StoredTensor] = {}
-    wrong = []
-    for canonical, key in keys.items():
-        tensor = state.tensors[key]
-        if not isinstance(tensor, StoredTensor):
-            wrong.append(f"{brief(tensor)} as {key}")
-        elif tensor.dtype not in _FLOATS:
-            wrong.append(f"{tensor.dtype} values in {key}")
-        else:
-            stored[canonical] = tensor
-    if wrong:
-        raise NetworkError(f"{state.label} has {_names(wrong)}, expected tensors of floats")
-    return stored
-
-
-def _spec_from_shapes(
-    label: str, shapes: Shapes, keys: Mapping[str, str], pose: ModelSpec | None, causal: bool
-) -> ModelSpec:
-    convs = ["expand.conv.weight"]
-    convs += [name for name in shapes if name.startswith("levels.") and ".conv.weight" in name]
-    wrong = [
-        f"{keys[name]} {list(shapes[name])}"
-        for name in (*convs, "shrink.weight")
-        if len(shapes[name]) != 3
-    ]
-    if wrong:
-        raise NetworkError(f"{label} has {', '.join(wrong)}, expected three sizes (out, in, taps)")
-    # By majority, so that of two layers that disagree the one is named that differs from the rest.
-    hidden = (shape[0] for name, shape in shapes.items() if not name.startswith("shrink") and shape)
-    channels = Counter(hidden).most_common(1)[0][0]
-    inputs = shapes["expand.conv.weight"][1]
-    outputs = shapes["shrink.weight"][0]
-    if outputs == 0 or outputs % 3:
-        raise NetworkError(
-            f"{label} has {outputs} outputs in {keys['shrink.weight']}, expected three per joint"
-        )
-    joints_in, features = _split_inputs(inputs, outputs // 3)
-    if pose is not None and inputs == pose.joints_in * pose.features:
-        joints_in, features = pose.joints_in, pose.features
-    widths = tuple(shapes[name][2] for name in convs)
-    try:
-        spec = ModelSpec(widths, channels, joints_in, features, outputs // 3, causal)
-    except ValueError as error:
-        raise NetworkError(f"{label} describes no network of this kind: {error}") from None
-    if _is_dense(widths):
-        raise NetworkError(
-            f"{label} has filter widths {list(widths)}, which are those of the original "
-            "repository's --dense networks; only dilated networks are read"
-        )
     return spec
 
 
-def _split_inputs(inputs: int, joints_out: int) -> tuple[int, int]:
-    """Joints and features per joint, of which the weights show only the product: as many joints as
-    come out if they then have two or three features, else x and y, else x, y and a score."""
-    if inputs in (2 * joints_out, 3 * joints_out):
-        return joints_out, inputs // joints_out
-    features = 2 if inputs % 2 == 0 else 3 if inputs % 3 == 0 else 1
-    return inputs // features, features
-
-
-def _is_dense(widths: Sequence[int]) -> bool:
-    """Whether each width spans the taps of a dilated network: the ablation in the paper's
-    appendix, 3 7 19 55 for 3 3 3 3, whose convolutions are not dilated."""
-    first = widths[0]
-    spans = [first] + [(first - 1) * first**level + 1 for level in range(1, len(widths))]
-    return len(widths) > 2 and first > 1 and list(widths) == spans
+def _refuse_dense(label: str, spec: ModelSpec) -> None:
+    """Refuse the shapes of --dense where two levels or more agree on it: dilated networks of such
+    widths would see 399 frames or more, and nobody trains them. One level alone, 3 7 for 3 3, may
+    be either, so `load_checkpoint` warns: refusing would shut out networks that this project
+    promises to read, and keeping silent would give wrong poses for the others."""
+    reading = dense_reading(spec.filter_widths)
+    if reading is not None and reading[1] > 1:
+        arch = ",".join(map(str, reading[0]))
+        raise NetworkError(
+            f"{label} has filter widths {list(spec.filter_widths)}, which are those of the "
+            f"original repository's -arch {arch} --dense; only dilated networks are read, so "
+            "train it without --dense"
+        )
 
 
 def _check_trajectory(spec: ModelSpec, pose: ModelSpec) -> None:
@@ -254,21 +244,20 @@ def _architecture(spec: ModelSpec) -> str:
 # -- values -------------------------------------------------------------------------------------
 
 
-def _read_values(
-    label: str, stored: Mapping[str, StoredTensor], keys: Mapping[str, str]
-) -> dict[str, np.ndarray[Any, Any]]:
+def _read_values(part: _Located, network: str) -> dict[str, np.ndarray[Any, Any]]:
+    label = part.state.label
     tensors, not_finite, negative = {}, [], []
-    for name, tensor in stored.items():
+    for name, key in part.keys[network].items():
         try:
-            values = tensor.read()
+            values = part.stored[key].read()
         except TensorError as error:
-            raise NetworkError(f"{label} has a damaged {keys[name]}: {error}") from None
+            raise NetworkError(f"{label} has a damaged {key}: {error}") from None
         with np.errstate(over="ignore"):  # doubles beyond float32 become infinite, and are reported
             tensors[name] = np.ascontiguousarray(values, np.float32)
         if not np.isfinite(tensors[name]).all():
-            not_finite.append(keys[name])
+            not_finite.append(key)
         elif name.endswith("running_var") and (tensors[name] < 0).any():
-            negative.append(keys[name])
+            negative.append(key)
     problems = []
     if not_finite:
         problems.append(f"NaN or infinite values in {_names(not_finite)}")
@@ -286,9 +275,7 @@ def _natural(key: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in key.split(".")]
 
 
-def _names(names: Sequence[str], separator: str = ", ") -> str:
-    shown = separator.join(
-        name if name.isprintable() else repr(name) for name in names[:MAX_NAMES_SHOWN]
-    )
-    hidden = len(names) - MAX_NAMES_SHOWN
+def _names(names: Sequence[str], separator: str = ", ", limit: int = MAX_NAMES_SHOWN) -> str:
+    shown = separator.join(name if name.isprintable() else repr(name) for name in names[:limit])
+    hidden = len(names) - limit
     return f"{shown} and {hidden} more" if hidden > 0 else shown

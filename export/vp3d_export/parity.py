@@ -139,7 +139,8 @@ def _row(
 def _distance_mm(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     if one.shape != other.shape:
         raise AssertionError(f"answers of shape {one.shape} compared with {other.shape}")
-    return MM * np.linalg.norm(one.astype(np.float64) - other, axis=-1)
+    with np.errstate(invalid="ignore"):  # what is not finite becomes NaN, and fails its limit
+        return MM * np.linalg.norm(one.astype(np.float64) - other, axis=-1)
 
 
 def _failures(row: ParityRow, limits: Limits, has_trajectory: bool) -> Iterator[str]:

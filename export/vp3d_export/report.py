@@ -13,7 +13,7 @@ from rich.table import Table
 from vp3d_export.exporter import ExportResult
 from vp3d_export.parity import ParityRow
 
-TABLE_WIDTH = 112
+TABLE_WIDTH = 128
 
 
 class StepProgress:
@@ -97,7 +97,7 @@ def _table(result: ExportResult, has_trajectory: bool) -> Table:
         numbers += ["root mean\ndistance", "largest"]
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in result.rows:
         figures = [
             str(row.n_frames),
@@ -121,7 +121,8 @@ def _form(row: ParityRow) -> str:
 def _mm(value: float | None, digits: int, signed: bool = False) -> str:
     if value is None:
         return "–"
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    shown = round(value, digits) + 0.0  # no minus before a zero
+    return f"{shown:+.{digits}f}" if signed else f"{shown:.{digits}f}"
 
 
 def _sizes(sizes: dict[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,8 +11,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from bundles import random_bundle
 
 from vp3d_deploy.bundle import MANIFEST
+from vp3d_deploy.spec import ModelSpec
 from vp3d_export import bundle_writer
 from vp3d_export.bundle_writer import OutputError, check_target, partial_directory, publish
 
@@ -103,7 +106,31 @@ def test_targets_that_are_something_else(tmp_path: Path) -> None:
     directory.mkdir()
     check_target(directory)
     (directory / "one.jpg").write_text("mine")
-    with pytest.raises(OutputError, match="exists and is not a bundle"):
+    with pytest.raises(OutputError, match="exists and is not a bundle to replace"):
         check_target(directory)
     with pytest.raises(OutputError, match="is not a directory; create it first"):
         check_target(tmp_path / "none" / "a.vp3d")
+
+
+def test_directories_that_only_look_like_bundles_are_left_alone(tmp_path: Path) -> None:
+    """Many things have a manifest.json; what is replaced is removed."""
+    site = tmp_path / "web"
+    site.mkdir()
+    (site / MANIFEST).write_text('{"name": "extension"}')
+    (site / "precious.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists and is not a bundle to replace"):
+        check_target(site)
+
+    bundle = random_bundle(tmp_path / "net.vp3d", ModelSpec((3,), 4)).bundle
+    check_target(bundle.path)
+    (bundle.path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds notes\.txt beside the bundle's own files"):
+        check_target(bundle.path)
+
+
+def test_a_full_disk_is_named_by_the_target(tmp_path: Path) -> None:
+    target = tmp_path / "a.vp3d"
+    message = r"a\.vp3d cannot be written: No space left on device"
+    with pytest.raises(OutputError, match=message), partial_directory(target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert names(tmp_path) == []

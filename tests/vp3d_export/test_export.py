@@ -190,6 +190,43 @@ def test_bad_options_get_one_sentence(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.bin"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--no-fp32"], "leaves nothing to write"),
+        (["--keypoints", "cpn"], "--h36m, which is not given"),
+        (["--max-frames", "5"], "--h36m, which is not given"),
+        (["--forms", "window", "--lag", "0"], "--forms leaves out"),
+        (["--forms", "video"], "choose from window,sequence,stream"),
+        (["--fp16-mean-distance", "nan"], "must be a distance in mm from 0, not nan"),
+        (["--fp32-mpjpe-change", "-1"], "must be a distance in mm from 0, not -1"),
+        (["--fps", "0"], "--fps must be between"),
+        (["--lag", "soon"], '"full"'),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--ckpt", "x.bin", *arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_table_shows_every_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The widest there is: a trajectory, a long lag, half precision, and no terminal."""
+    spec = ModelSpec((3, 9, 9), 8)
+    make_checkpoint(tmp_path / "x.bin", spec, trajectory=True)
+    limits = [f"--fp16-{n}" for n in ("mean-distance", "mpjpe-change", "trajectory-distance")]
+    loose = [word for limit in limits for word in (limit, "99")]
+    assert main(["--ckpt", str(tmp_path / "x.bin"), "--fp16", "--lag", "full", *loose]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if " onnx " in line]
+    assert len(rows) == 6
+    assert all(row.rstrip().endswith("ok") for row in rows)
+    assert not any("…" in row for row in rows)
+    assert any("stream lag 121" in row for row in rows)
+
+
 def test_a_file_that_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.pth").write_text("hello")
     assert main(["--ckpt", str(tmp_path / "x.pth")]) == 2

@@ -145,8 +145,8 @@ def test_sequence_of_a_padded_clip_is_the_stream_at_full_lag(made: RandomBundle)
 
 def test_fp16_graphs_compute_in_half_precision(made: RandomBundle) -> None:
     """Every product between the first level and shrink has float16 operands, by inference of the
-    types. Only the network's way in and out, and a stream's flag for its first frame, are cast."""
-    inside = len(made.bundle.spec.filter_widths) > 1
+    types; around each level's two there is one cast into half precision and one out of it."""
+    levels = len(made.bundle.spec.filter_widths) - 1
     for entry in made.bundle.graphs:
         if entry.precision != "fp16":
             continue
@@ -163,8 +163,7 @@ def test_fp16_graphs_compute_in_half_precision(made: RandomBundle) -> None:
             assert types[node.input[1]] == wanted, node.name
             assert types[node.output[0]] == wanted, node.name
         casts = [n for n in model.graph.node if n.op_type == "Cast"]
-        flag = entry.form == "stream" and any(n.input[0] == "fresh" for n in casts)
-        assert len(casts) == (2 * len(made.bundle.networks) + flag if inside else 0)
+        assert len(casts) == 2 * levels * len(made.bundle.networks)
 
 
 def test_graphs_are_small_and_hold_no_weights(made: RandomBundle) -> None:

@@ -27,7 +27,8 @@ def open_engine(
     the engine's library is not installed.
     """
     if engine not in ("auto", *ENGINES):
-        raise ValueError(f'engine {engine!r} is not known; choose "auto" or one of {ENGINES}')
+        known = ", ".join(ENGINES)
+        raise ValueError(f'engine {engine!r} is not known; choose "auto" or one of {known}')
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise ValueError(f"threads must be a whole number from 1, or None, not {threads!r}")
     if precision is None:

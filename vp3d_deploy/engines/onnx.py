@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vp3d_deploy.bundle import Bundle, BundleError
+from vp3d_deploy.bundle import Bundle, BundleError, GraphEntry
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
+from vp3d_deploy.engines.onnx_interface import graph_shapes
 
 if TYPE_CHECKING:
     import onnxruntime
-
-# Of one row of a tensor: its type, and its shape without the batch.
-_Shape = tuple[np.dtype, tuple[int, ...]]
-
-_DTYPES: dict[str, np.dtype] = {
-    "tensor(float)": np.dtype(np.float32),
-    "tensor(float16)": np.dtype(np.float16),
-}
 
 
 class OnnxEngine:
@@ -44,12 +36,13 @@ class OnnxEngine:
         self._options.log_severity_level = 3
         self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
+        self._closed = False
 
     def window(self, keypoints: np.ndarray) -> Output:
-        return self._run(self._session("window"), keypoints)
+        return self._run("window", keypoints)
 
     def sequence(self, keypoints: np.ndarray) -> Output:
-        return self._run(self._session("sequence"), keypoints)
+        return self._run("sequence", keypoints)
 
     def open_stream(self, lag: int) -> OnnxStream:
         return OnnxStream(self._session("stream", lag))
@@ -58,11 +51,14 @@ class OnnxEngine:
         """Give the sessions' memory back; streams that are open keep theirs."""
         with self._lock:
             self._sessions.clear()
+            self._closed = True
 
     def _session(self, form: str, lag: int | None = None) -> onnxruntime.InferenceSession:
         import onnxruntime
 
         with self._lock:
+            if self._closed:
+                raise RuntimeError("this engine is closed; open its bundle again")
             session = self._sessions.get((form, lag))
             if session is None:
                 entry = self._bundle.graph(form, self.precision, lag)
@@ -78,28 +74,52 @@ class OnnxEngine:
                 except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
                     reason = str(error).splitlines()[0]
                     raise BundleError(f"ONNX Runtime cannot load {path}: {reason}") from error
-                self._check(session, path)
+                self._check(session, entry)
                 self._sessions[form, lag] = session
         return session
 
-    def _check(self, session: onnxruntime.InferenceSession, path: Path) -> None:
+    def _check(self, session: onnxruntime.InferenceSession, entry: GraphEntry) -> None:
         """A graph need not come from us: what it reads and writes must be what the bundle says."""
-        values = [*session.get_inputs(), *session.get_outputs()]
-        names = {value.name for value in values}
-        lacking = {"keypoints", *self._bundle.networks} - names
-        foreign = {value.type for value in values} - set(_DTYPES)
-        if lacking or foreign:
-            raise BundleError(
-                f"{path} is not a graph of this bundle: it lacks {sorted(lacking)} and has "
-                f"tensors of types {sorted(foreign)}"
-            )
+        wanted = graph_shapes(self._bundle, entry)
+        sides = (session.get_inputs(), session.get_outputs())
+        for values, expected in zip(sides, wanted, strict=True):
+            found = {value.name: value for value in values}
+            wrong = sorted(set(found) ^ set(expected)) or [
+                name for name, value in found.items() if not _fits(value, expected[name])
+            ]
+            if wrong:
+                raise BundleError(
+                    f"{self._bundle.file(entry.file)} is not the {entry.form} graph of this "
+                    f"bundle's network: {', '.join(wrong[:4])} should be "
+                    f"{', '.join(str(expected.get(name, 'absent')) for name in wrong[:4])}"
+                )
 
-    @staticmethod
-    def _run(session: onnxruntime.InferenceSession, keypoints: np.ndarray) -> Output:
-        answers = session.run(None, {"keypoints": keypoints})
+    def _run(self, form: str, keypoints: np.ndarray) -> Output:
+        session = self._session(form)
+        try:
+            answers = session.run(None, {"keypoints": keypoints})
+        except Exception as error:  # as above
+            reason = str(error).splitlines()[0]
+            raise BundleError(
+                f"ONNX Runtime fails on the {form} graph of {self._bundle.path} for keypoints of "
+                f"shape {keypoints.shape}: {reason}"
+            ) from error
         names = [output.name for output in session.get_outputs()]
         by_name = dict(zip(names, answers, strict=True))
         return Output(by_name["pose"], by_name.get("trajectory"))
+
+
+def _fits(value: onnxruntime.NodeArg, expected: tuple[int | None, ...]) -> bool:
+    """Is it float32 of this shape, free axes being free?"""
+    shape = value.shape
+    return (
+        value.type == "tensor(float)"
+        and len(shape) == len(expected)
+        and all(
+            axis == wanted if wanted is not None else not isinstance(axis, int)
+            for axis, wanted in zip(shape, expected, strict=True)
+        )
+    )
 
 
 class OnnxStream:
@@ -117,10 +137,11 @@ class OnnxStream:
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
-        shapes: dict[str, _Shape] = {}
+        # Of one row of every tensor.
+        shapes: dict[str, tuple[int, ...]] = {}
         for value in (*session.get_inputs(), *session.get_outputs()):
-            shapes[value.name] = (_DTYPES[value.type], tuple(value.shape[1:]))
-        self._frame_shape = shapes["keypoints"][1]
+            shapes[value.name] = tuple(value.shape[1:])
+        self._frame_shape = shapes["keypoints"]
         # A state's input and output differ in their suffix alone.
         self._state_shapes = {
             name.removesuffix("_in"): shape
@@ -165,8 +186,8 @@ class OnnxStream:
         self.remove_rows(list(range(self.n_rows)))
 
     @staticmethod
-    def _zeros(shape: _Shape, rows: int) -> np.ndarray:
-        return np.zeros((rows, *shape[1]), shape[0])
+    def _zeros(shape: tuple[int, ...], rows: int) -> np.ndarray:
+        return np.zeros((rows, *shape), np.float32)
 
     def _allocate(self, state: dict[str, np.ndarray], rows: int) -> None:
         """Take `state` as the streams' own, and bind every array to the session once."""

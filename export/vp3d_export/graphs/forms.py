@@ -8,9 +8,9 @@ all float32 at the edges: keypoints in normalised screen units, poses in metres,
 root-relative. A bundle with a trajectory network has a second output `trajectory` with one joint,
 metres, camera frame.
 
-Inside, the weights' types decide: the first level and `shrink` are float32 in every precision
-(keypoints and metres need more than half precision, and both matrices are small), what lies
-between is float16 in an fp16 graph. There is one cast into half precision and one out of it.
+Inside, the weights' types decide: the first level, `shrink` and the sums along the residuals are
+float32 in every precision (keypoints and metres need more than half precision, and these cost
+little); the products in between, where the weights are, are float16 in an fp16 graph.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def window_graph(networks: Networks, stored: dict[str, StoredTensor]) -> onnx.Mo
     keypoints = graph.input("keypoints", "float32", shape)
     for name, network in networks.items():
         top = _window_network(graph, name, network, keypoints)
-        answer = shrink(graph, name, network, top, gemm)
+        answer = shrink(graph, name, top, gemm)
         answer = graph.reshape(answer, (-1, network.joints_out, 3), f"{name}.joints")
         graph.output(answer, name, "float32", ("B", network.joints_out, 3))
     return graph.model("vp3d_window", {"form": "window"})
@@ -52,7 +52,7 @@ def sequence_graph(networks: Networks, stored: dict[str, StoredTensor]) -> onnx.
     keypoints = graph.input("keypoints", "float32", shape)
     for name, network in networks.items():
         top = _sequence_network(graph, name, network, keypoints)
-        answer = shrink(graph, name, network, top.rows, gemm)
+        answer = shrink(graph, name, top.rows, gemm)
         answer = top.unfolded(graph, answer, (network.joints_out, 3), f"{name}.joints")
         graph.output(answer, name, "float32", ("B", "T", network.joints_out, 3))
     return graph.model("vp3d_sequence", {"form": "sequence"})
@@ -72,7 +72,7 @@ def stream_graph(networks: Networks, stored: dict[str, StoredTensor], lag: int) 
     state = StreamState(graph)
     for name, network in networks.items():
         top = stream_network(graph, name, network, plan, frame, state)
-        answer = shrink(graph, name, network, top, gemm)
+        answer = shrink(graph, name, top, gemm)
         answer = graph.reshape(answer, (-1, network.joints_out, 3), f"{name}.joints")
         graph.output(answer, name, "float32", ("B", network.joints_out, 3))
     state.write()

@@ -4,7 +4,7 @@ State, for B streams:
 
     started             (B, 1, 1) float32: 0 before a stream's first frame, then 1
     keypoint_ring       (B, A, J_in*F) float32
-    NAME_ring_KK        (B, A, C): of level KK's output, in the type of the network's inside
+    NAME_ring_KK        (B, A, C) float32: of level KK's output
 
 A ring of length A holds the true columns of the last A frames, oldest first. On a stream's first
 frame, when all its state is zero, every ring is filled with the true column of that frame, which
@@ -27,7 +27,6 @@ from vp3d_export.graphs.builder import GraphBuilder
 from vp3d_export.graphs.level import (
     first_level,
     gemm,
-    inner_dtype,
     level_branch,
     point_convolution,
 )
@@ -40,13 +39,11 @@ class StreamState:
     """The state tensors of one stream graph: read where a level needs them, written at the end."""
 
     graph: GraphBuilder
-    _fresh: dict[str, str] = field(default_factory=dict)
-    _written: dict[str, tuple[str, str, tuple[int | str, ...]]] = field(default_factory=dict)
+    _fresh: str = ""
+    _written: dict[str, tuple[str, tuple[int | str, ...]]] = field(default_factory=dict)
     _sources: dict[str, str] = field(default_factory=dict)
 
-    def source(
-        self, name: str, length: int, current: str, n_current: int, width: int, dtype: str
-    ) -> str:
+    def source(self, name: str, length: int, current: str, n_current: int, width: int) -> str:
         """(B, length + n_current, width): the ring `name`, oldest first, then `current`.
 
         The first of `current` is the true column, which the ring takes in. Two networks that
@@ -54,36 +51,34 @@ class StreamState:
         """
         if name not in self._sources:
             graph, shape = self.graph, ("B", length, width)
-            held = graph.input(f"{name}_in", dtype, shape)
+            held = graph.input(f"{name}_in", "float32", shape)
             newest = current
             if n_current > 1:
                 newest = graph.slice(current, 0, 1, 1, f"{name}.newest")
-            filling = graph.node("Mul", [newest, self._is_fresh(dtype)], f"{name}.filling")
+            filling = graph.node("Mul", [newest, self._is_fresh()], f"{name}.filling")
             filled = graph.node("Add", [held, filling], f"{name}.filled")
             source = graph.node("Concat", [filled, current], f"{name}.source", axis=1)
             after = graph.slice(source, 1, 1 + length, 1, f"{name}.next")
-            self._written[name] = (after, dtype, shape)
+            self._written[name] = (after, shape)
             self._sources[name] = source
         return self._sources[name]
 
     def write(self) -> None:
         """Name the state outputs; call once, when every network is built."""
-        for name, (value, dtype, shape) in self._written.items():
-            self.graph.output(value, f"{name}_out", dtype, shape)
+        for name, (value, shape) in self._written.items():
+            self.graph.output(value, f"{name}_out", "float32", shape)
 
-    def _is_fresh(self, dtype: str) -> str:
+    def _is_fresh(self) -> str:
         """(B, 1, 1): 1 on a stream's first frame, else 0."""
-        graph = self.graph
         if not self._fresh:
+            graph = self.graph
             started = graph.input("started_in", "float32", _FLAG_SHAPE)
             one = graph.constant(np.float32(1), "one")
-            self._fresh["float32"] = graph.node("Sub", [one, started], "fresh")
+            self._fresh = graph.node("Sub", [one, started], "fresh")
             # Always 1, but of the batch's size.
-            after = graph.node("Add", [started, self._fresh["float32"]], "started.next")
-            self._written["started"] = (after, "float32", _FLAG_SHAPE)
-        if dtype not in self._fresh:
-            self._fresh[dtype] = graph.cast(self._fresh["float32"], dtype, f"fresh.{dtype}")
-        return self._fresh[dtype]
+            after = graph.node("Add", [started, self._fresh], "started.next")
+            self._written["started"] = (after, _FLAG_SHAPE)
+        return self._fresh
 
 
 def stream_network(
@@ -102,8 +97,7 @@ def stream_network(
         length = plan.ring_lengths[level]
         if length:
             ring = f"{prefix}_ring_{level:02d}" if level else "keypoint_ring"
-            dtype = inner_dtype(graph, prefix, spec) if level else "float32"
-            source = state.source(ring, length, source, len(at_hand), width, dtype)
+            source = state.source(ring, length, source, len(at_hand), width)
         columns = list(work.columns)
         places = [[_place(tap, length, at_hand) for tap in work.columns[c]] for c in columns]
         flat = [place for row in places for place in row]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import random_bundle
 
+from vp3d_deploy.bundle import BundleError
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.onnx import OnnxEngine
 from vp3d_deploy.spec import ModelSpec
@@ -73,3 +76,44 @@ def test_several_threads_share_an_engine(engine: OnnxEngine) -> None:
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda window: engine.window(window[None]).pose, windows))
     np.testing.assert_array_equal(np.array(found), np.array(expected))
+
+
+@pytest.mark.parametrize(
+    ("form", "as_form", "lag", "message"),
+    [
+        ("window", "sequence", None, "not the sequence graph.*keypoints should be"),
+        ("sequence", "window", None, "not the window graph"),
+        ("window", "stream", 0, "not the stream graph"),
+        ("stream", "window", None, "not the window graph"),
+    ],
+)
+def test_a_graph_in_anothers_place_is_refused(
+    form: str, as_form: str, lag: int | None, message: str, tmp_path: Path
+) -> None:
+    bundle = random_bundle(tmp_path / "net.vp3d", SPEC).bundle
+    source = bundle.graph(form, "fp32", 0 if form == "stream" else None)
+    target = bundle.graph(as_form, "fp32", lag)
+    bundle.file(target.file).write_bytes(bundle.file(source.file).read_bytes())
+    engine = OnnxEngine(bundle, "fp32")
+    with pytest.raises(BundleError, match=message):
+        if lag is None:
+            getattr(engine, as_form)(np.zeros((1, 27, 17, 2), np.float32))
+        else:
+            engine.open_stream(lag)
+
+
+def test_a_bundle_whose_network_was_edited_is_refused(tmp_path: Path) -> None:
+    bundle = random_bundle(tmp_path / "net.vp3d", SPEC).bundle
+    edited = replace(bundle, networks={"pose": ModelSpec((3, 3), 16)})
+    with pytest.raises(BundleError, match="not the stream graph of this bundle's network"):
+        OnnxEngine(edited, "fp32").open_stream(0)
+
+
+def test_a_closed_engine_says_so(tmp_path: Path) -> None:
+    engine = OnnxEngine(random_bundle(tmp_path / "net.vp3d", SPEC).bundle, "fp32")
+    stream = engine.open_stream(0)
+    stream.add_rows(1)
+    engine.close()
+    with pytest.raises(RuntimeError, match="closed; open its bundle again"):
+        engine.window(np.zeros((1, 27, 17, 2), np.float32))
+    assert np.isfinite(stream.step(np.zeros((1, 17, 2), np.float32)).pose).all()
