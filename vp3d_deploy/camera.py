@@ -106,7 +106,7 @@ def normalize_screen(keypoints_px: np.ndarray, image_size: tuple[float, float]) 
     Raises ValueError for another last dimension and for sizes that are not positive.
     """
     array = _points(keypoints_px, 2, "keypoints")
-    width, height = _checked_size(image_size)
+    width, height = checked_size(image_size)
     half = array.dtype.type(width / 2)
     return (array - np.array([width / 2, height / 2], array.dtype)) / half
 
@@ -114,7 +114,7 @@ def normalize_screen(keypoints_px: np.ndarray, image_size: tuple[float, float]) 
 def denormalize_screen(keypoints: np.ndarray, image_size: tuple[float, float]) -> np.ndarray:
     """Normalised screen -> pixels, the inverse of `normalize_screen`; same shapes and errors."""
     array = _points(keypoints, 2, "keypoints")
-    width, height = _checked_size(image_size)
+    width, height = checked_size(image_size)
     return array * array.dtype.type(width / 2) + np.array([width / 2, height / 2], array.dtype)
 
 
@@ -171,8 +171,12 @@ def _points(values: np.ndarray, size: int, what: str) -> np.ndarray:
     return array.astype(np.float32 if array.dtype == np.float32 else np.float64, copy=False)
 
 
-def _checked_size(image_size: tuple[float, float]) -> tuple[float, float]:
+def checked_size(image_size: tuple[float, float]) -> tuple[float, float]:
+    """(width, height) as floats; raises ValueError if they are not two positive numbers."""
     try:
+        # The characters of a string, and what a set or a dict yields first, are no sizes.
+        if isinstance(image_size, (str, bytes, set, frozenset, dict)):
+            raise TypeError
         width, height = (float(value) for value in image_size)
     except (TypeError, ValueError):
         raise ValueError(f"image_size is {image_size!r}, expected (width, height)") from None

@@ -22,6 +22,7 @@ from vp3d_deploy.progress import ProgressBar
 
 if TYPE_CHECKING:
     from vp3d_deploy.lifter import Lifter
+    from vp3d_deploy.skeleton import Skeleton
 
 BUILTIN = "builtin:"
 _EXAMPLES = """\
@@ -79,7 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         summary = run(args)
     except OSError as error:
-        named = f"{error.filename}: {error.strerror}" if error.strerror else str(error)
+        known = error.filename is not None and error.strerror
+        named = f"{error.filename}: {error.strerror}" if known else str(error)
         print(f"vp3d-lift: {named}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -95,18 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """All of the command's work; returns what it did. Raises ValueError and OSError."""
     _check_outputs(args)
-    tracks = choose_people(load_tracks(args), args)
-    image_size = args.image_size or tracks[0].image_size
-    if image_size is None:
-        raise FormatError(
-            f"{args.input}: the file does not say how large the video's image is; "
-            "pass --image-size WIDTHxHEIGHT"
-        )
-    note = _outside_note(tracks, image_size)
-    fps = args.fps or tracks[0].fps
     from vp3d_deploy.lifter import Lifter
 
     with Lifter.open(args.bundle, engine=args.engine, precision=args.precision) as lifter:
+        tracks = choose_people(load_tracks(args, lifter.skeleton), args)
+        image_size = _size_of(tracks, args)
+        fps = args.fps or tracks[0].fps
         began = time.perf_counter()
         poses = _lift(lifter, tracks, image_size, fps, args)
         seconds = time.perf_counter() - began
@@ -114,6 +110,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     written = [file for out in args.out for file in poses.save(out)]
     written += _render(poses, tracks, image_size, fps, model, args)
     n_frames = sum(track.n_frames for track in tracks)
+    note = _outside_note(tracks, image_size)
     return {
         "bundle": str(args.bundle),
         **model,
@@ -136,10 +133,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def load_tracks(args: argparse.Namespace) -> list[Track]:
-    """The people of INPUT: a file's, or one of the procedural clips."""
+def load_tracks(args: argparse.Namespace, network: Skeleton | None = None) -> list[Track]:
+    """The people of INPUT: a file's, or one of the procedural clips.
+
+    network: the skeleton that the network reads, which a file may be in.
+    """
     if not args.input.startswith(BUILTIN):
-        return read_tracks(args.input, args.skeleton)
+        return read_tracks(args.input, args.skeleton, network)
     from vp3d_deploy.data.procedural import make_clip
 
     action = args.input[len(BUILTIN) :]
@@ -175,6 +175,17 @@ def choose_people(tracks: list[Track], args: argparse.Namespace) -> list[Track]:
             f"{args.input}: holds {len(videos)} videos: {shown}; choose one with --clip"
         )
     return tracks[: args.people]
+
+
+def _size_of(tracks: list[Track], args: argparse.Namespace) -> tuple[int, int]:
+    """(width, height) in pixels, from the user or the file."""
+    size: tuple[int, int] | None = args.image_size or tracks[0].image_size
+    if size is None:
+        raise FormatError(
+            f"{args.input}: the file does not say how large the video's image is; "
+            "pass --image-size WIDTHxHEIGHT"
+        )
+    return size
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from vp3d_deploy.skeleton import Skeleton, get_skeleton
 # Runtime takes some 60 kB per frame for a network of 1024 channels, 250 MB in all), while the
 # columns that neighbouring calls both compute stay a few percent of the work: 4.6 % for 10,000
 # frames and a receptive field of 243.
-CHUNK_FRAMES = 6144
+CHUNK_FRAMES = 4096
 
 
 class Lifter:
@@ -113,7 +113,7 @@ class Lifter:
         Raises ValueError for shapes, types, skeletons and image sizes that do not fit.
         """
         source = self._source(skeleton)
-        points_px, scores = check_clip(keypoints, scores, source)
+        points_px, scores = check_clip(keypoints, scores, source, image_size)
         network_input = self._network_input(source)
         if flip:
             self._check_sides()
@@ -180,10 +180,10 @@ class Lifter:
         except ValueError:
             if lag in self.lags:
                 raise
-            held = ", ".join(map(str, self.lags))
+            held = f"live streams for lag {', '.join(map(str, self.lags))}, not for"
             raise KeypointsError(
-                f"{self.bundle.path} holds {f'live streams for lag {held}' if held else 'none'}, "
-                f"no live stream for lag {lag}; export it again with vp3d-export --lag {lag}"
+                f"{self.bundle.path} holds {held if self.lags else 'no live streams, so none for'} "
+                f"lag {lag}; export it again with vp3d-export --lag {lag}"
             ) from None
         spec = self.bundle.spec
         return LiveStream(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vp3d_deploy.engines.base import StreamEngine
-from vp3d_deploy.keypoints import KeypointsError, check_frame, check_time
+from vp3d_deploy.keypoints import KeypointsError, check_frame, check_pixels, check_time
 from vp3d_deploy.live_people import LivePeople
 from vp3d_deploy.live_rows import Answer, LiveRows
 from vp3d_deploy.network_input import NetworkInput
@@ -89,6 +89,7 @@ class LiveStream:
         """The state of a stream that has seen nothing, once its people are gone."""
         self._one_person: bool | None = None
         self._frame = 0
+        self._in_pixels = False
         resamples = self._camera_fps not in (None, self.fps)
         self._grid = FrameGrid(self.fps) if resamples else None
 
@@ -126,15 +127,18 @@ class LiveStream:
 
         Returns the answers that are ready: for one person Poses (T, J_out, 3), usually T = 1, or
         None; for a dict a dict of Poses by track id, empty if there are none.
-        Raises ValueError for other shapes, types, joint counts, and for times that do not
-        increase; RuntimeError on a closed stream.
+        Raises ValueError for other shapes, types, joint counts, for times that do not increase,
+        and for a stream that begins with keypoints that are not pixels; RuntimeError on a closed
+        stream.
         """
         self._acquire()
         try:
             people = self._checked_people(keypoints)
             time_s = self._checked_time(timestamp_s)
             screen = self._screen if image_size is None else Screen(image_size)
+            in_pixels = self._in_pixels or self._checked_pixels(people, screen)
             # Nothing is refused from here on.
+            self._in_pixels = in_pixels
             self._screen = screen
             if keypoints is not None:
                 self._one_person = None in people
@@ -223,6 +227,16 @@ class LiveStream:
             except KeypointsError as error:
                 raise KeypointsError(f"person {track_id!r}: {error}") from None
         return people
+
+    def _checked_pixels(self, people: dict[Any, np.ndarray], screen: Screen) -> bool:
+        """`check_pixels` of everyone in the frame together; the first to tell is the last asked."""
+        if not people:
+            return False
+        points = np.concatenate([array[:, :2] for array in people.values()])
+        scores = [
+            array[:, 2] if array.shape[1] == 3 else np.ones(len(array)) for array in people.values()
+        ]
+        return check_pixels(points, np.concatenate(scores), screen.size)
 
     def _checked_time(self, timestamp_s: float | None) -> float | None:
         """The frame's time, or None where frames are taken as they come."""

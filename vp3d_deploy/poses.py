@@ -20,7 +20,7 @@ class PosesError(ValueError):
     """Arrays that do not fit together, or a file that does not hold poses."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Poses:
     """The 3D poses of one person, or of N people over the same T frames.
 
@@ -67,6 +67,13 @@ class Poses:
             self.fps = _positive(self.fps)
         if self.track_ids is not None:
             self.track_ids = _checked_ids(self.track_ids, self.n_people)
+
+    def __repr__(self) -> str:
+        people = "1 person" if self.n_people == 1 else f"{self.n_people} people"
+        frames = "1 frame" if self.n_frames == 1 else f"{self.n_frames} frames"
+        rate = "" if self.fps is None else f" at {self.fps:g} fps"
+        path = "no trajectory" if self.trajectory_m is None else "trajectory"
+        return f"Poses({people}, {frames}{rate}, {self.skeleton.name}, {path})"
 
     @property
     def names(self) -> tuple[str, ...]:

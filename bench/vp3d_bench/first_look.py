@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import numpy as np
 
 from vp3d_bench.machine import describe_machine
 from vp3d_bench.networks import random_bundle, random_state
+from vp3d_bench.operators import LAYERS, chain
 from vp3d_bench.peers import (
     INPUT,
     StridedConvolutions,
@@ -37,7 +39,9 @@ SPEC = ModelSpec((3, 3, 3, 3, 3), 1024)
 IMAGE_SIZE = (1000, 1000)
 THREADS = 2
 LONG_CLIP_FRAMES = 10_000
-REST_S = 0.02
+REST_S = 0.05
+# Of the short contenders, per turn.
+CALLS, SETTLE = 40, 10
 # Targets of the comparison, as ratios of medians: what is measured over what it is held to.
 TARGETS = {
     "window / plain export": 0.85,
@@ -51,7 +55,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, help="write the result as JSON")
-    parser.add_argument("--rounds", type=int, default=40, help="turns of the short contenders")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of the short contenders")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "random.vp3d"
@@ -64,7 +68,9 @@ def main() -> int:
             "batch": 1,
             "threads": THREADS,
             "machine": describe_machine(),
+            "load_average_before": os.getloadavg()[0],
             **_short_calls(path, state, options.rounds),
+            "few_rows": _few_rows(options.rounds),
             **_long_clip(path),
             **_opening(path),
         }
@@ -98,7 +104,8 @@ def _short_calls(path: Path, state: dict[str, np.ndarray], rounds: int) -> dict[
             "push lag 0": lambda: live.push(frame_px),
         },
         rounds,
-        calls=5,
+        calls=CALLS,
+        settle=SETTLE,
     )
     ratios = {
         "window / plain export": _ratio(timings, "window", "plain export"),
@@ -112,6 +119,32 @@ def _short_calls(path: Path, state: dict[str, np.ndarray], rounds: int) -> dict[
         "milliseconds": timings,
         "ratios": ratios,
         "push_adds_ms": _push_overhead(bundle),
+    }
+
+
+def _few_rows(rounds: int) -> dict[str, Any]:
+    """The product of three rows that a stream at lag 0 needs, by two operators."""
+    rows = np.random.default_rng(0).normal(0, 1, (3, 3 * SPEC.channels)).astype(np.float32)
+    points = np.ascontiguousarray(rows.T)[None, :, None]
+    sessions = {name: chain(name, 3, SPEC.channels, THREADS) for name in ("Gemm", "Conv")}
+    product = sessions["Gemm"].run(None, {"x": rows})[0]
+    convolution = sessions["Conv"].run(None, {"x": points})[0]
+    difference = float(np.abs(product - convolution[0, :, 0].T).max())
+    if difference > 1e-3 * np.abs(product).max():
+        raise SystemExit(f"the two operators differ by {difference}")
+    timings = take_turns(
+        {
+            "Gemm": lambda: sessions["Gemm"].run(None, {"x": rows}),
+            "Conv": lambda: sessions["Conv"].run(None, {"x": points}),
+        },
+        rounds,
+        calls=CALLS,
+        settle=SETTLE,
+    )
+    return {
+        "layers": LAYERS,
+        "milliseconds": timings,
+        "ratios": {"Gemm / Conv": _ratio(timings, "Gemm", "Conv")},
     }
 
 
@@ -161,7 +194,8 @@ def _long_clip(path: Path) -> dict[str, Any]:
     """lift() of a long clip beside ONNX Runtime's own single call, and its peak memory."""
     bundle = Bundle.open(path)
     engine = open_engine(bundle, "onnx", "fp32", THREADS)
-    lifter = Lifter(bundle, engine)
+    # An engine of its own: the memory that one keeps for its calls is laid out for their shapes.
+    lifter = Lifter(bundle, open_engine(bundle, "onnx", "fp32", THREADS))
     keypoints = np.random.default_rng(1).uniform(0, 1000, (LONG_CLIP_FRAMES, 17, 2))
     keypoints = keypoints.astype(np.float32)
     padded = np.pad(
@@ -217,12 +251,13 @@ def _python(code: str) -> str:
 
 
 def take_turns(
-    contenders: dict[str, Callable[[], Any]], rounds: int, calls: int = 1
+    contenders: dict[str, Callable[[], Any]], rounds: int, calls: int = 1, settle: int = 1
 ) -> dict[str, Any]:
     """A warm-up, then `calls` calls of each contender in turn, `rounds` times; milliseconds.
 
-    Worker threads of the contender before spin on for a while, on cores that the next one needs:
-    each turn begins with a rest and one call that does not count.
+    Worker threads of the contender before spin on for a while, on cores that the next one needs,
+    and cores that rested need some calls to come back to speed: each turn begins with a rest and
+    `settle` calls that do not count.
     """
     for call in contenders.values():
         call()
@@ -230,7 +265,8 @@ def take_turns(
     for _ in range(rounds):
         for name, call in contenders.items():
             time.sleep(REST_S)
-            call()
+            for _ in range(settle):
+                call()
             for _ in range(calls):
                 start = time.perf_counter()
                 call()
@@ -253,12 +289,14 @@ def _ratio(timings: dict[str, Any], one: str, other: str) -> dict[str, float]:
 def _table(result: dict[str, Any]) -> str:
     lines = ["milliseconds                 min   median      p90"]
     timings = {**result["milliseconds"], **result["long_clip"]["milliseconds"]}
+    timings.update(result["few_rows"]["milliseconds"])
     timings["import"] = result["milliseconds_to_import"]
     timings["open a stream"] = result["milliseconds_to_open_a_stream"]
     for name, spread in timings.items():
         figures = "".join(f"{spread[key]:9.3f}" for key in ("min", "median", "p90"))
         lines.append(f"{name:22s}{figures}")
-    for name, ratio in {**result["ratios"], **result["long_clip"]["ratios"]}.items():
+    parts = (result, result["long_clip"], result["few_rows"])
+    for name, ratio in ((n, r) for part in parts for n, r in part["ratios"].items()):
         target = f"  (target {TARGETS[name]})" if name in TARGETS else ""
         lines.append(f"{name:26s} min {ratio['min']}  median {ratio['median']}{target}")
     lines.append(f"push() adds {result['push_adds_ms']} ms")

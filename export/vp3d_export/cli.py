@@ -7,6 +7,7 @@ import json
 import math
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A terminated export clears up after itself; one that is killed is cleared by the next.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        with StepProgress() as progress:
+        with StepProgress() as progress, warnings.catch_warnings():
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             result = export_bundle(options[0], progress)
     except (ValueError, OSError, ImportError) as error:
         print(f"vp3d-export: error: {error}", file=sys.stderr)
@@ -42,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print_report(result)
     return EXIT_PASSED if result.passed else EXIT_BEYOND_LIMIT
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    """In one sentence, without the place in the code that Python adds."""
+    print(f"vp3d-export: warning: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""From a recognised checkpoint to networks: every key there, every shape right, every value sane."""
+"""From a recognised checkpoint to networks: all keys there, all shapes right, all values sane."""
 
 from __future__ import annotations
 

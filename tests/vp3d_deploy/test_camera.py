@@ -164,7 +164,22 @@ def test_keypoints_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
             function(np.zeros(shape), (10, 10))
 
 
-@pytest.mark.parametrize("size", [(0, 10), (10, -1), (10,), 5, (np.nan, 3), (np.inf, 3), None])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (0, 10),
+        (10, -1),
+        (10,),
+        5,
+        (np.nan, 3),
+        (np.inf, 3),
+        None,
+        "12",
+        b"12",
+        {19, 10},
+        {1: 1, 2: 2},
+    ],
+)
 def test_image_sizes_are_checked(size: object) -> None:
     with pytest.raises(ValueError, match="image_size"):
         normalize_screen(np.zeros((17, 2)), size)  # type: ignore[arg-type]

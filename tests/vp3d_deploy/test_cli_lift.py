@@ -19,6 +19,7 @@ from vp3d_deploy.poses import Poses
 from vp3d_deploy.spec import ModelSpec
 
 SPEC = ModelSpec((3, 3), 8)
+LIMIT_BYTES = 3000
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,50 @@ def test_choosing_a_video_and_people(capsys, bundle, tmp_path):
     assert np.isnan(poses.joints_m[1, 5:]).all()
     assert run(capsys, *arguments, "--clip", "a.mp4", "--people", 1)[0] == 0
     assert Poses.load(tmp_path / "x.npz").track_ids == (0,)
+
+
+def test_a_network_of_another_skeleton_reads_files(capsys, tmp_path):
+    spec = ModelSpec((3, 3), 8, joints_in=16, joints_out=16)
+    random_bundle(tmp_path / "own.vp3d", spec)
+    points = project_px(make_poses(6))[:, :16]
+    np.save(tmp_path / "k.npy", points)
+    for options in ((), ("--skeleton", "test")):
+        code, out, err = run(
+            capsys, tmp_path / "own.vp3d", tmp_path / "k.npy", "--image-size", "1000x1000",
+            "-o", tmp_path / "x.npz", "-o", tmp_path / "x.bvh", *options,
+        )  # fmt: skip
+        assert (code, err) == (0, "")
+        assert "test (as given)" in out if options else "test (16 joints, as the" in out
+    with Lifter.open(tmp_path / "own.vp3d") as lifter:
+        expected = lifter.lift(points, (1000, 1000)).joints_m
+    np.testing.assert_array_equal(Poses.load(tmp_path / "x.npz").joints_m[0], expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file size limits are POSIX")
+@pytest.mark.parametrize("name", ["x.npz", "x.csv", "x.gif", "x.mp4"])
+def test_a_full_disk_is_told_by_the_name_of_the_output(bundle, tmp_path, name):
+    """Stood in for by a limit on the size of files, which is an error of the same kind."""
+    pytest.importorskip("PIL")
+    if name == "x.mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    code = (
+        "import resource, sys; from vp3d_deploy.cli_lift import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT_BYTES}, {LIMIT_BYTES})); "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    option = "-o" if name in ("x.npz", "x.csv") else "--render"
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(bundle), "builtin:walking", "--frames", "30",
+         option, str(tmp_path / name)],
+        capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2],
+    )  # fmt: skip
+    assert result.returncode == 1
+    said = [line for line in result.stderr.splitlines() if line.startswith("vp3d-lift: ")]
+    assert len(said) == 1
+    assert said[0].startswith(f"vp3d-lift: {tmp_path / name}: ")
+    assert "File too large" in said[0] or "is the disk full?" in said[0]
+    assert ".part" not in said[0]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

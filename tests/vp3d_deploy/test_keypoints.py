@@ -11,6 +11,7 @@ from vp3d_deploy.keypoints import (
     check_duration,
     check_fps,
     check_frame,
+    check_pixels,
     check_time,
 )
 from vp3d_deploy.skeleton import COCO_WHOLEBODY, H36M_17
@@ -83,3 +84,53 @@ def test_numbers_are_checked():
     for bad in (np.nan, np.inf, None, "1", 10**400):
         with pytest.raises(KeypointsError, match="timestamp_s is"):
             check_time(bad)
+
+
+def test_what_is_masked_was_not_seen():
+    clip = np.ma.array(np.full((4, 17, 2), 7, np.int32), mask=np.zeros((4, 17, 2), bool))
+    clip[1, 5] = np.ma.masked
+    points, _ = check_clip(clip, None, H36M_17)
+    assert type(points) is np.ndarray
+    assert np.isnan(points[0, 1, 5]).all()
+    assert np.isnan(points).sum() == 2
+    assert check_clip(list(clip), None, H36M_17)[0].shape == (1, 4, 17, 2)
+    assert np.isnan(check_clip(list(clip), None, H36M_17)[0]).sum() == 2
+    scores = np.ma.masked_less(np.tile(np.linspace(0, 1, 17, dtype=np.float32), (4, 1)), 0.5)
+    _, filled = check_clip(clip, scores, H36M_17)
+    assert filled.dtype == np.float32
+    np.testing.assert_array_equal(filled[0, 0, :8], 0)
+    np.testing.assert_array_equal(filled[0, 0, 8:], scores.data[0, 8:])
+    frame = check_frame(clip[1], H36M_17)
+    assert np.isnan(frame[5]).all()
+    assert (frame[4] == 7).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.9])
+def test_normalised_keypoints_are_refused(scale):
+    clip = np.random.default_rng(0).uniform(-scale, scale, (4, 17, 2))
+    message = (
+        r"largest coordinate is [01]\.\d+, so these are not pixels; multiply them by the image"
+    )
+    for given in (clip, np.r_[clip, np.full((1, 17, 2), np.nan)], clip.astype(np.float16)):
+        with pytest.raises(KeypointsError, match=message):
+            check_clip(given, None, H36M_17, (1920, 1080))
+    hidden = np.concatenate([clip, np.ones((4, 17, 1))], axis=-1)
+    hidden[:, 5] = 0.5, 0.5, 0
+    hidden[:, 4] = np.inf, np.inf, 1
+    # A joint that is nowhere says nothing.
+    with pytest.raises(KeypointsError, match=message):
+        check_pixels(hidden[:, 4:, :2], hidden[:, 4:, 2], (1920, 1080))
+    # Such an image size says which units are meant.
+    for size in ((1, 1), (2, 2 * 9 / 16)):
+        assert check_clip(clip, None, H36M_17, size)[0].shape == (1, 4, 17, 2)
+
+
+def test_too_little_to_tell_is_not_refused():
+    for value in (0, -1, 1, np.nan):
+        assert not check_pixels(np.full((17, 2), value), None, (1920, 1080))
+    corner = np.full((17, 2), np.nan)
+    corner[:2] = 1.3, 0.4
+    assert not check_pixels(corner, None, (1920, 1080))
+    corner[2] = 0.7, 3.1
+    assert check_pixels(corner, None, (1920, 1080))
+    assert check_pixels(np.full((17, 2), -300.5), None, (1920, 1080))

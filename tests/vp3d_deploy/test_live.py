@@ -472,7 +472,7 @@ def test_bad_times_are_refused():
 
 def test_what_a_stream_is_opened_with_is_checked():
     lifter = fake_lifter(SPEC, lags=(0, 2))
-    with pytest.raises(ValueError, match=r"holds live streams for lag 0, 2, not for 1.*--lag 1"):
+    with pytest.raises(ValueError, match=r"live streams for lag 0, 2.*--lag 1"):
         lifter.stream(SIZE, 1)
     for lag in (-1, 5, 1.0, True, "0", None):
         with pytest.raises(ValueError, match="from 0 to 4"):
@@ -538,6 +538,29 @@ def test_a_second_thread_is_refused_while_the_first_is_inside():
     leave.set()
     first.join()
     assert stream.push(GOOD).frame_indices.tolist() == [2]
+
+
+def test_a_stream_that_begins_with_normalised_keypoints_is_refused():
+    lifter, normalised = fake_lifter(SPEC), GOOD / 2000
+    stream, nothing = lifter.stream(SIZE), np.zeros((17, 2))
+    assert stream.push(np.full((17, 2), np.nan)) is None
+    # Zeros are how some detectors say that nobody was there.
+    assert stream.push(nothing) is not None
+    with pytest.raises(ValueError, match="so these are not pixels; multiply them by the image"):
+        stream.push(normalised)
+    assert stream.push(GOOD).frame_indices.tolist() == [2]
+    # Once they are known to be pixels, a frame of somebody at the corner is no reason to stop.
+    assert stream.push(normalised) is not None
+    stream.reset()
+    with pytest.raises(ValueError, match="not pixels"):
+        stream.push(normalised)
+    scored = np.concatenate([normalised, np.zeros((17, 1))], axis=1)
+    assert stream.push(scored) is None
+    people = lifter.stream(SIZE)
+    with pytest.raises(ValueError, match="not pixels"):
+        people.push({1: normalised, 2: nothing})
+    assert set(people.push({1: normalised, 2: GOOD})) == {1, 2}
+    assert lifter.stream((1, 0.5625)).push(normalised) is not None
 
 
 def test_push_adds_little_to_its_engine():

@@ -161,6 +161,25 @@ def test_csv_columns_and_rows(tmp_path):
     assert (lost["person"], lost["x_m"], lost["root_z_m"], lost["confidence"]) == ("4", "", "", "0")
 
 
+def test_csv_keeps_every_float32(tmp_path):
+    poses = make_poses(2)
+    poses.confidence[...] = np.random.default_rng(0).uniform(0, 1, poses.confidence.shape)
+    poses.save(tmp_path / "out.csv")
+    rows = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    read_back = np.float32([row[7] for row in rows]).reshape(2, 17)
+    np.testing.assert_array_equal(read_back, poses.confidence)
+
+
+def test_shown_in_a_line():
+    poses = make_poses(40, 2)
+    assert repr(poses) == f"Poses(2 people, 40 frames at {poses.fps:g} fps, h36m17, trajectory)"
+    poses = poses.person(0)
+    poses.trajectory_m = None
+    assert repr(poses) == f"Poses(1 person, 40 frames at {poses.fps:g} fps, h36m17, no trajectory)"
+    single = Poses(poses.joints_m[:1], None, poses.confidence[:1], poses.skeleton)
+    assert repr(single) == "Poses(1 person, 1 frame, h36m17, no trajectory)"
+
+
 def test_unknown_suffix_and_missing_folder(tmp_path):
     poses = make_poses(2)
     with pytest.raises(PosesError, match=r"out\.fbx: cannot write \.fbx; .*\.npz, \.json"):

@@ -264,9 +264,48 @@ PROBLEMS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
             _pop("model_traj", "shrink.bias")(contents),
         ),
         [
-            "model_pos lacks layers_bn.2.bias, shrink.weight and has the unexpected "
-            "layers_bn.9.bias, extra",
-            "model_traj lacks shrink.bias",
+            "model_pos lacks layers_bn.2.bias, shrink.weight; has the unexpected "
+            "layers_bn.9.bias, extra; model_traj lacks shrink.bias",
+        ],
+    ),
+    "missing, unexpected, misshapen and integers at once": (
+        "mmpose-1.x",
+        lambda contents: (
+            _pop("state_dict", r"head\.conv\.bias", r"backbone\.expand_conv\.conv\.weight")(
+                contents
+            ),
+            _set(
+                "state_dict",
+                extra__x=torch.ones(1),
+                head__conv__weight=torch.ones(50, 9, 1),
+                backbone__tcn_blocks__0__conv1__0__conv__weight=torch.ones(32, 32, 5),
+                backbone__tcn_blocks__1__conv2__0__bn__bias=torch.ones(9, dtype=torch.int32),
+                traj_backbone__tcn_blocks__1__conv2__0__conv__weight=torch.ones(6, 6, 5),
+            )(contents),
+        ),
+        [
+            "state_dict lacks backbone.expand_conv.conv.weight, head.conv.bias; "
+            "has the unexpected extra.x; "
+            "has int32 values in backbone.tcn_blocks.1.conv2.0.bn.bias, expected tensors of "
+            "floats; has the wrong shapes "
+            "backbone.tcn_blocks.0.conv1.0.conv.weight [32, 32, 5], expected [8, 8, 5]; "
+            "backbone.tcn_blocks.1.conv2.0.bn.bias [9], expected [8]; "
+            "head.conv.weight [50, 9, 1], expected [three per joint, 8, 1]; "
+            "traj_backbone.tcn_blocks.1.conv2.0.conv.weight [6, 6, 5], expected [6, 6, 1]",
+        ],
+    ),
+    "misshapen in both networks": (
+        "vp3d-deploy",
+        lambda contents: (
+            _set("pose", shrink__bias=torch.ones(48), levels__1__mix__weight=torch.ones(()))(
+                contents
+            ),
+            _set("trajectory", shrink__bias=torch.ones(51))(contents),
+        ),
+        [
+            "pose has the wrong shapes levels.1.mix.weight [], expected [8, 8, 1]; "
+            "shrink.bias [48], expected [51]; "
+            "trajectory has the wrong shapes shrink.bias [51], expected [3]",
         ],
     ),
     "a level is missing": (
@@ -315,27 +354,35 @@ PROBLEMS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
     "even width": (
         "videopose3d",
         _set("model_pos", layers_conv__2__weight=torch.ones(8, 8, 2)),
-        ["odd", "[3, 3, 2]"],
+        ["layers_conv.2.weight [8, 8, 2], expected [8, 8, an odd number of taps]"],
     ),
     "flat weight": (
         "videopose3d",
         _set("model_pos", layers_conv__2__weight=torch.ones(8, 8)),
-        ["layers_conv.2.weight [8, 8], expected three sizes"],
+        ["layers_conv.2.weight [8, 8], expected [8, 8, an odd number of taps]"],
     ),
     "outputs not by three": (
         "videopose3d",
+        _set("model_pos", shrink__weight=torch.ones(50, 8, 1), shrink__bias=torch.ones(50)),
+        [
+            "shrink.weight [50, 8, 1], expected [three per joint, 8, 1]",
+            "shrink.bias [50], expected [three per joint]",
+        ],
+    ),
+    "one output too few": (
+        "videopose3d",
         _set("model_pos", shrink__weight=torch.ones(50, 8, 1)),
-        ["50 outputs in shrink.weight, expected three per joint"],
+        ["wrong shapes shrink.weight [50, 8, 1], expected [51, 8, 1]"],
     ),
     "no outputs": (
         "videopose3d",
         _set("model_pos", shrink__weight=torch.ones(0, 8, 1)),
-        ["0 outputs"],
+        ["shrink.weight [0, 8, 1], expected [51, 8, 1]"],
     ),
     "no inputs": (
         "videopose3d",
         _set("model_pos", expand_conv__weight=torch.ones(8, 0, 3)),
-        ["joints_in must be"],
+        ["expand_conv.weight [8, 0, 3], expected [8, inputs, 3]"],
     ),
     "dense variant": (
         "videopose3d",
@@ -347,7 +394,19 @@ PROBLEMS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
             )(contents),
             _top(model_traj=None)(contents),
         ),
-        ["--dense"],
+        ["filter widths [3, 7, 19]", "-arch 3,3,3 --dense; only dilated networks are read"],
+    ),
+    "too many frames": (
+        "videopose3d",
+        lambda contents: (
+            _set(
+                "model_pos",
+                layers_conv__0__weight=torch.ones(8, 8, 301),
+                layers_conv__2__weight=torch.ones(8, 8, 301),
+            )(contents),
+            _top(model_traj=None)(contents),
+        ),
+        ["model_pos describes no network of this kind", "receptive field of 271803"],
     ),
     "not finite": (
         "videopose3d",
@@ -372,6 +431,17 @@ PROBLEMS: dict[str, tuple[str, Callable[[Any], None], list[str]]] = {
         "videopose3d",
         _set("model_pos", shrink__bias=torch.ones(51, dtype=torch.int64), expand_bn__bias=None),
         ["None as expand_bn.bias, int64 values in shrink.bias, expected tensors of floats"],
+    ),
+    "meta tensors": (
+        "mmpose-1.x",
+        lambda contents: contents["state_dict"].update(
+            {key: value.to("meta") for key, value in contents["state_dict"].items()}
+        ),
+        [
+            "state_dict has no values (meta tensors) in backbone.expand_conv.conv.weight, "
+            "backbone.expand_conv.bn.weight, ",
+            "backbone.tcn_blocks.0.conv1.0.bn.bias and 46 more, expected tensors of floats",
+        ],
     ),
     "expanded tensor": (
         "videopose3d",
@@ -445,6 +515,19 @@ def test_problems_are_told_in_one_sentence(name: str, tmp_path: Path) -> None:
     assert "\n" not in message
     for reason in reasons:
         assert reason in message
+
+
+def test_networks_on_one_backbone_complain_about_it_once(tmp_path: Path) -> None:
+    contents = write_checkpoint(tmp_path / "x.pth", "mmpose-1.x", POSE, POSE)
+    state = contents["state_dict"]
+    for key in [key for key in state if key.startswith("traj_backbone.")]:
+        del state[key]
+    state["backbone.expand_conv.bn.bias"] = torch.ones(9, dtype=torch.int64)
+    save(contents, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(tmp_path / "x.pth")
+    assert str(error.value).count("int64 values in backbone.expand_conv.bn.bias") == 1
+    assert str(error.value).count("backbone.expand_conv.bn.bias [9], expected [8]") == 1
 
 
 OTHERS: dict[str, tuple[object, str]] = {

@@ -63,6 +63,17 @@ def _layout(folder: Path) -> str:
     if not has_videopose3d and not has_mmpose:
         raise DataFileError(
             f"{folder} holds neither data_3d_h36m.npz (VideoPose3D's layout) nor annotation_body3d "
-            "(MMPose's); give the folder of one of them"
+            f"(MMPose's); give the folder of one of them{_nearby(folder)}"
         )
     return "videopose3d" if has_videopose3d else "mmpose"
+
+
+def _nearby(folder: Path) -> str:
+    """Where near a wrong folder the data is, as the end of a sentence."""
+    near = [*sorted(folder.iterdir()), *folder.resolve().parents[:2]]
+    fitting = [
+        str(place)
+        for place in near
+        if place.is_dir() and (h36m_videopose3d.is_at(place) or h36m_mmpose.is_at(place))
+    ]
+    return f", for example {' or '.join(fitting[:2])}" if fitting else ""

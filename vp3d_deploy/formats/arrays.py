@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vp3d_deploy.data.npy import load_npy, load_npz
+from vp3d_deploy.formats.skeletons import SkeletonHints, skeleton_for
 from vp3d_deploy.formats.tracks import (
     MAX_COORDINATE,
     MAX_VALUES,
@@ -15,19 +16,18 @@ from vp3d_deploy.formats.tracks import (
     Track,
     longest_first,
     rows_with_missing,
-    skeleton_for,
     trim,
 )
 
 _KEYPOINT_NAMES = ("keypoints_px", "keypoints", "keypoints_2d", "poses_2d", "arr_0")
 
 
-def read_npy(path: Path, skeleton: str | None) -> list[Track]:
+def read_npy(path: Path, hints: SkeletonHints) -> list[Track]:
     """Tracks from one array (T, J, 2|3) or (N, T, J, 2|3); see `tracks_from_array`."""
-    return tracks_from_array(load_npy(path), str(path), skeleton)
+    return tracks_from_array(load_npy(path), str(path), hints)
 
 
-def read_npz(path: Path, skeleton: str | None) -> list[Track]:
+def read_npz(path: Path, hints: SkeletonHints) -> list[Track]:
     """Tracks from VideoPose3D's layout ("positions_2d") or from one array and its companions.
 
     The array is called keypoints_px or keypoints, or is the only one in the file. Beside it there
@@ -39,12 +39,13 @@ def read_npz(path: Path, skeleton: str | None) -> list[Track]:
     source = str(path)
     arrays = load_npz(path)
     if "positions_2d" in arrays:
-        return _tracks_from_videopose3d(arrays, source, skeleton)
+        return _tracks_from_videopose3d(arrays, source, hints)
     if "joints_m" in arrays:
         raise FormatError(f"{source}: these are 3D poses already; expected 2D keypoints")
     name = next((name for name in _KEYPOINT_NAMES if name in arrays), None)
     if name is None:
         candidates = [key for key, array in arrays.items() if array.ndim in (3, 4)]
+        candidates = candidates or (list(arrays) if len(arrays) == 1 else [])
         if len(candidates) != 1:
             raise FormatError(
                 f"{source}: no array of keypoints among {', '.join(sorted(arrays)[:8]) or 'none'};"
@@ -64,7 +65,7 @@ def read_npz(path: Path, skeleton: str | None) -> list[Track]:
     return tracks_from_array(
         keypoints,
         f"{source}: {name}",
-        skeleton,
+        hints,
         named=str(arrays["skeleton"]) if "skeleton" in arrays else None,
         image_size=_image_size(arrays, source),
         fps=_fps(arrays, source),
@@ -76,7 +77,7 @@ def read_npz(path: Path, skeleton: str | None) -> list[Track]:
 def tracks_from_array(
     keypoints: np.ndarray,
     source: str,
-    skeleton: str | None,
+    hints: SkeletonHints,
     *,
     named: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -90,9 +91,11 @@ def tracks_from_array(
     Raises FormatError for other shapes, and for values that are no numbers.
     """
     if keypoints.dtype.kind not in "fiu" or keypoints.ndim not in (3, 4):
+        single = keypoints.ndim == 2 and keypoints.shape[1] in (2, 3)
         raise FormatError(
             f"{source}: {keypoints.dtype} {keypoints.shape}; expected numbers (T, J, 2), "
             "(T, J, 3) with scores, or (N, T, J, 2 or 3)"
+            + ("; save a single frame as keypoints[None]" if single else "")
         )
     if keypoints.shape[-1] not in (2, 3) or keypoints.size > MAX_VALUES:
         raise FormatError(
@@ -100,13 +103,13 @@ def tracks_from_array(
             f"(N, T, J, 2 or 3), of at most {MAX_VALUES:,} values"
         )
     people = keypoints if keypoints.ndim == 4 else keypoints[None]
-    joints, origin = skeleton_for(people.shape[2], source, skeleton, named, people[..., :2])
+    joints, origin = skeleton_for(people.shape[2], source, hints, named, people[..., :2])
     has_scores = people.shape[-1] == 3
     if track_ids is None or len(track_ids) != len(people) or len(set(track_ids)) != len(people):
         track_ids = list(range(len(people)))
     tracks = []
     for track_id, person in zip(track_ids, people, strict=True):
-        largest = np.max(np.abs(person[..., :2]), initial=0.0, where=np.isfinite(person[..., :2]))
+        largest = _largest(person[..., :2])
         if largest > MAX_COORDINATE:
             raise FormatError(f"{source}: a coordinate of {largest:g} pixels")
         points, scores = rows_with_missing(person, has_scores)
@@ -127,8 +130,19 @@ def tracks_from_array(
     return longest_first([trim(track) for track in tracks if track.n_seen], source)
 
 
+def _largest(points: np.ndarray) -> float:
+    """The largest magnitude of the finite values.
+
+    As Python numbers: the bound overflows a float16, and the lowest integer has no opposite.
+    """
+    finite = np.isfinite(points)
+    zero = points.dtype.type(0)
+    highest = np.max(points, initial=zero, where=finite)
+    return max(float(highest), -float(np.min(points, initial=zero, where=finite)))
+
+
 def _tracks_from_videopose3d(
-    arrays: dict[str, np.ndarray], source: str, skeleton: str | None
+    arrays: dict[str, np.ndarray], source: str, hints: SkeletonHints
 ) -> list[Track]:
     """VideoPose3D's positions_2d: video or subject -> action -> people, or views by camera.
 
@@ -153,7 +167,7 @@ def _tracks_from_videopose3d(
                 found = tracks_from_array(
                     array,
                     f"{where}, track {index}",
-                    skeleton,
+                    hints,
                     named=layout if isinstance(layout, str) else None,
                     image_size=size,
                     fps=fps,

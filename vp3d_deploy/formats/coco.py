@@ -50,7 +50,7 @@ def read_coco(
         names = _joint_names(content.get("categories"))
     parsed = [_entry(entry, index, source) for index, entry in enumerate(entries)]
     found = [entry for entry in parsed if entry is not None]
-    frames = _frame_numbers([image for image, _, _, _ in found], images, source)
+    frames = image_frames([image for image, _, _, _ in found], images, source)
     keypoints = [points for _, points, _, _ in found]
     if isinstance(content, dict):
         keypoints = [_visibility_as_score(points) for points in keypoints]
@@ -65,7 +65,7 @@ def read_coco(
 
 def read_alphapose_by_image(content: dict[str, Any], source: str) -> list[Detection]:
     """Detections of AlphaPose's --format cmu ("bodies") and open ("people")."""
-    frames = _frame_numbers(list(content), {}, source)
+    frames = image_frames(list(content), {}, source)
     detections = []
     for image, entry in content.items():
         people = entry.get("bodies", entry.get("people"))
@@ -108,7 +108,7 @@ def _track_id(entry: dict[str, Any], where: str) -> int | str | None:
     return value[:200] if isinstance(value, str) else whole(value, f"{where}, track id")
 
 
-def _frame_numbers(images: Sequence[Any], order: dict[int, int], source: str) -> dict[Any, int]:
+def image_frames(images: Sequence[Any], order: dict[int, int], source: str) -> dict[Any, int]:
     """Frame number of each image id: a number itself, or the last number in a file name."""
     if order and all(image in order for image in images):
         return {image: order[image] for image in images}

@@ -7,7 +7,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from vp3d_deploy.formats.tracks import (
 from vp3d_deploy.skeleton import SKELETONS, Skeleton
 
 MAX_BYTES = 1 << 30
+KNOWN = tuple(SKELETONS.values())
 
 _FRAME = ("frame", "frame_id", "frame_index", "image_id")
 _PERSON = ("person", "person_id", "track_id", "track", "id")
@@ -41,7 +42,7 @@ class CsvKeypoints:
     skeleton: Skeleton | None
 
 
-def read_csv(path: Path) -> CsvKeypoints:
+def read_csv(path: Path, known: Sequence[Skeleton] = KNOWN) -> CsvKeypoints:
     """Keypoints of a CSV file in one of three layouts; separators , ; and tab.
 
     Long: a header with frame, joint (name or number), x, y and, if you like, person and score;
@@ -49,21 +50,22 @@ def read_csv(path: Path) -> CsvKeypoints:
     y0, s0 ..), frame and person; one row per person and frame. Bare: no header, 2 J or 3 J
     numbers in each row (x, y or x, y, score), one row per frame. Empty fields are missing joints.
 
+    known: skeletons whose joint names and counts the file may have.
     Raises FormatError naming the line, OSError if the file cannot be read.
     """
     lines = _lines(path)
     if not lines:
         raise FormatError(f"{path}: no rows")
     if _is_number(lines[0][1][0]):
-        return CsvKeypoints(_bare(lines, path), None)
+        return CsvKeypoints(_bare(lines, path, known), None)
     header = [_label(name.strip().lstrip("#")) for name in lines[0][1]]
     duplicates = sorted({name for name in header if header.count(name) > 1})
     if duplicates:
         raise FormatError(f"{path}: the header names {', '.join(duplicates)} more than once")
     rows = list(_rows(header, lines[1:], path))
     if _column(header, _JOINT) and _column(header, _X) and _column(header, _Y):
-        return _long(header, rows, path)
-    return _wide(header, rows, path)
+        return _long(header, rows, path, known)
+    return _wide(header, rows, path, known)
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -92,14 +94,16 @@ def _rows(header: list[str], lines: list[tuple[int, list[str]]], path: Path) -> 
         yield line, dict(zip(header, fields, strict=True))
 
 
-def _long(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
+def _long(
+    header: list[str], rows: list[Row], path: Path, known: Sequence[Skeleton]
+) -> CsvKeypoints:
     joint, x, y = (_column(header, names) for names in (_JOINT, _X, _Y))
     assert joint is not None
     assert x is not None
     assert y is not None
     score = _column(header, _SCORE)
     labels = list(dict.fromkeys(_label(row[joint]) for _, row in rows))
-    skeleton, order = _joint_order(labels, str(path))
+    skeleton, order = _joint_order(labels, str(path), known)
     frames, people = _frames_and_people(header, rows, path)
     poses: dict[tuple[int, int | str | None], np.ndarray] = {}
     for (line, row), frame, person in zip(rows, frames, people, strict=True):
@@ -114,7 +118,9 @@ def _long(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
     return CsvKeypoints(found, skeleton)
 
 
-def _wide(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
+def _wide(
+    header: list[str], rows: list[Row], path: Path, known: Sequence[Skeleton]
+) -> CsvKeypoints:
     columns: dict[str, dict[str, str]] = {}
     for name in header:
         if name not in (*_FRAME, *_PERSON):
@@ -127,7 +133,7 @@ def _wide(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
             f"{path}: line 1: no keypoints under the header {', '.join(header[:8])}; expected "
             "frame, joint, x, y or JOINT_x, JOINT_y, .."
         )
-    skeleton, order = _joint_order(list(joints), str(path))
+    skeleton, order = _joint_order(list(joints), str(path), known)
     frames, people = _frames_and_people(header, rows, path)
     found = []
     for (line, row), frame, person in zip(rows, frames, people, strict=True):
@@ -140,15 +146,17 @@ def _wide(header: list[str], rows: list[Row], path: Path) -> CsvKeypoints:
     return CsvKeypoints(found, skeleton)
 
 
-def _bare(lines: list[tuple[int, list[str]]], path: Path) -> list[Detection]:
+def _bare(
+    lines: list[tuple[int, list[str]]], path: Path, known: Sequence[Skeleton]
+) -> list[Detection]:
     width = len(lines[0][1])
     # 17 x 3 = 51 and 26 x 3 = 78 against 17 x 2 = 34 and 26 x 2 = 52: known counts decide.
-    counts = {skeleton.n_joints for skeleton in SKELETONS.values()}
+    counts = {skeleton.n_joints for skeleton in known}
     options = [n for n in (3, 2) if width % n == 0]
-    known = [n for n in options if width // n in counts]
+    likely = [n for n in options if width // n in counts]
     if not options:
         raise FormatError(f"{path}: line 1: {width} numbers; expected 2 or 3 for each joint")
-    per_joint = (known or options)[0]
+    per_joint = (likely or options)[0]
     found = []
     for index, (line, fields) in enumerate(lines):
         if len(fields) != width:
@@ -160,9 +168,11 @@ def _bare(lines: list[tuple[int, list[str]]], path: Path) -> list[Detection]:
     return found
 
 
-def _joint_order(labels: list[str], source: str) -> tuple[Skeleton | None, dict[str, int]]:
+def _joint_order(
+    labels: list[str], source: str, known: Sequence[Skeleton]
+) -> tuple[Skeleton | None, dict[str, int]]:
     """The index of each joint label: in the skeleton that has exactly these, or its number."""
-    for skeleton in SKELETONS.values():
+    for skeleton in known:
         if set(skeleton.joints) == set(labels):
             return skeleton, {label: skeleton.index(label) for label in labels}
     numbers = {label: _NUMBERED.fullmatch(label) for label in labels}
@@ -171,7 +181,8 @@ def _joint_order(labels: list[str], source: str) -> tuple[Skeleton | None, dict[
         return None, order
     raise FormatError(
         f"{source}: the joints {', '.join(labels[:6])}{', ..' if labels[6:] else ''} are those of "
-        f"no known skeleton ({', '.join(SKELETONS)}) and do not count 0, 1, 2 .."
+        f"no known skeleton ({', '.join(skeleton.name for skeleton in known)}) and do not count "
+        "0, 1, 2 .."
     )
 
 

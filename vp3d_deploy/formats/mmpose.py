@@ -1,4 +1,4 @@
-"""MMPose 1.x predictions: the inferencer's JSON files and those of its demo scripts."""
+"""MMPose predictions: the JSON of 1.x's inferencer and demo scripts, and of 0.x's test script."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vp3d_deploy.formats.coco import image_frames
 from vp3d_deploy.formats.jsonfile import keypoint_array, number, shown, whole
 from vp3d_deploy.formats.tracks import Detection, FormatError, frames_from_ids
 
@@ -48,6 +49,57 @@ def read_mmpose(content: Any, source: str, frame: int = 0) -> tuple[list[Detecti
         where = f"{source}: frame {frame_id}"
         detections += _instances(entry["instances"], where, frames[frame_id])
     return detections, dataset
+
+
+def is_mmpose_0(content: Any) -> bool:
+    """A list of batches with "preds" and "image_paths", which MMPose 0.x dumps after a test."""
+    return (
+        isinstance(content, list)
+        and bool(content)
+        and isinstance(content[0], dict)
+        and {"preds", "image_paths"} <= set(content[0])
+    )
+
+
+def read_mmpose_0(content: list[Any], source: str) -> list[Detection]:
+    """Detections of MMPose 0.x, frames by the names of the images.
+
+    A batch holds "preds", for each person [[x, y, score], ..] in pixels (and perhaps a tag, from
+    bottom-up models), and "image_paths", one for each person or one for all. The last value of
+    each of "boxes" is the person's score, if there are any. Nobody is told apart.
+    """
+    found: list[tuple[str, np.ndarray, float]] = []
+    for index, batch in enumerate(content):
+        where = f"{source}: batch {index}"
+        people, paths = (_list_of(batch, name, where) for name in ("preds", "image_paths"))
+        if len(paths) == 1:
+            paths = paths * len(people)
+        if len(paths) != len(people) or not all(isinstance(path, str) for path in paths):
+            raise FormatError(
+                f"{where}: preds are a list of {len(people)}; expected the path of an image for "
+                f"each of them or for all, found {shown(paths)}"
+            )
+        for person, (path, joints) in enumerate(zip(paths, people, strict=True)):
+            if isinstance(joints, list) and all(isinstance(j, list) for j in joints):
+                joints = [joint[:3] for joint in joints]
+            points = keypoint_array(joints, f"{where}, preds of person {person}")
+            found.append((path, points, _box_score(batch.get("boxes"), person)))
+    frames = image_frames([path for path, _, _ in found], {}, source)
+    return [Detection(frames[path], points, None, score) for path, points, score in found]
+
+
+def _list_of(batch: Any, name: str, where: str) -> list[Any]:
+    if not isinstance(batch, dict) or not isinstance(batch.get(name), list):
+        raise FormatError(f'{where}: expected an object with a list "{name}", found {shown(batch)}')
+    values: list[Any] = batch[name]
+    return values
+
+
+def _box_score(boxes: Any, person: int) -> float:
+    try:
+        return number(boxes[person][5], "score")
+    except (TypeError, LookupError, FormatError):
+        return 1.0
 
 
 def _instances(instances: list[Any], where: str, frame: int) -> list[Detection]:

@@ -32,7 +32,7 @@ def write(poses: Poses, path: Path) -> None:
                 root = () if people.trajectory_m is None else _fields(people.trajectory_m[n, t, 0])
                 joints, confidence = people.joints_m[n, t], people.confidence[n, t]
                 for name, point, score in zip(people.names, joints, confidence, strict=True):
-                    row = (frame, time_s, track_id, name, *_fields(point), f"{score:.4g}", *root)
+                    row = (frame, time_s, track_id, name, *_fields(point), f"{score:.9g}", *root)
                     writer.writerow(row)
 
 

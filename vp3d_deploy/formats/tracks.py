@@ -7,22 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vp3d_deploy.skeleton import COCO_17, Skeleton, SkeletonError, get_skeleton
+from vp3d_deploy.skeleton import Skeleton
 
 # A file may claim any frame number; beyond these a dense array would not fit into memory.
 MAX_FRAMES = 5_000_000
 MAX_VALUES = 200_000_000
 # A joint is a pixel position; a coordinate beyond this is damage.
 MAX_COORDINATE = 1e7
-
-# Joint counts that detectors write, and the skeleton that each of them means.
-_SKELETON_BY_COUNT = {
-    17: "coco17",
-    18: "openpose18",
-    25: "body25",
-    26: "halpe26",
-    133: "wholebody133",
-}
 
 
 class FormatError(ValueError):
@@ -84,70 +75,6 @@ class Detection:
     keypoints: np.ndarray
     track_id: int | str | None = None
     score: float = 1.0
-
-
-def skeleton_for(
-    n_joints: int,
-    source: str,
-    override: str | None = None,
-    named: str | None = None,
-    keypoints: np.ndarray | None = None,
-) -> tuple[Skeleton, str]:
-    """The skeleton of `n_joints` joints and, in a few words, where that is from.
-
-    override: a skeleton's name from the user. named: one from the file, which counts if it is
-        known and there is no other from the user. Either must have `n_joints` joints.
-    keypoints: (..., 17, 2) pixels. For 17 joints in a format that does not say which, COCO and
-        Human3.6M are told apart by them, see `_looks_like_h36m`.
-
-    Raises FormatError naming `source` if the joints do not fit.
-    """
-    for name, origin in ((override, "as given"), (named, "named in the file")):
-        if name is None or (name is named and not is_skeleton(name)):
-            continue
-        skeleton = get_skeleton(name)
-        if skeleton.n_joints != n_joints:
-            raise FormatError(
-                f"{source}: {n_joints} joints per person, but the skeleton {skeleton.name!r} "
-                f"({origin}) has {skeleton.n_joints}"
-            )
-        return skeleton, origin
-    if n_joints == 17 and keypoints is not None:
-        if _looks_like_h36m(keypoints):
-            return get_skeleton("h36m17"), "judged by the keypoints"
-        return COCO_17, "judged by the keypoints"
-    if n_joints not in _SKELETON_BY_COUNT:
-        known = ", ".join(f"{count} ({name})" for count, name in _SKELETON_BY_COUNT.items())
-        raise FormatError(
-            f"{source}: {n_joints} joints per person; known counts are {known}; "
-            "name another with --skeleton"
-        )
-    return get_skeleton(_SKELETON_BY_COUNT[n_joints]), f"{n_joints} joints"
-
-
-def is_skeleton(name: str) -> bool:
-    """Whether `get_skeleton` knows the name."""
-    try:
-        get_skeleton(name)
-    except SkeletonError:
-        return False
-    return True
-
-
-def _looks_like_h36m(keypoints: np.ndarray) -> bool:
-    """Whether 17 joints are Human3.6M's rather than COCO's, by the length from joint 1 to 3.
-
-    In COCO these are an eye and an ear, a few percent of the body; in Human3.6M a hip and its
-    ankle, about half of it. Medians over real clips: 0.04 of the body's diagonal for COCO, 0.35
-    (climbing, crouching) to 0.55 for Human3.6M.
-    """
-    poses = np.asarray(keypoints, np.float64).reshape(-1, 17, 2)
-    poses = poses[np.isfinite(poses).all((1, 2))]
-    if not len(poses):
-        return False
-    diagonal = np.linalg.norm(poses.max(1) - poses.min(1), axis=-1)
-    length = np.linalg.norm(poses[:, 1] - poses[:, 3], axis=-1)
-    return bool(np.median(length / np.maximum(diagonal, 1e-6)) > 0.2)
 
 
 def rows_with_missing(keypoints: np.ndarray, has_scores: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vp3d_deploy.formats import bvh, poses_csv, poses_json, poses_npz
-from vp3d_deploy.formats.atomic import replacing
+from vp3d_deploy.formats.atomic import check_folder, replacing
 from vp3d_deploy.poses import LOADABLE_SUFFIXES, SUFFIXES, Poses, PosesError
 
 _WRITERS: dict[str, Callable[[Poses, Path], None]] = {
@@ -21,8 +21,8 @@ _WRITERS: dict[str, Callable[[Poses, Path], None]] = {
 def check_output(path: str | os.PathLike[str]) -> Path:
     """The path, if `write_poses` can write to it; meant to be called before long work begins.
 
-    Raises PosesError for an unknown suffix, FileNotFoundError for a folder that does not exist,
-    IsADirectoryError if the path is a folder.
+    Raises PosesError for an unknown suffix, and OSError if the path is a folder, or in one that
+    does not exist or cannot be written to.
     """
     target = Path(path)
     if target.suffix.lower() not in SUFFIXES:
@@ -30,10 +30,7 @@ def check_output(path: str | os.PathLike[str]) -> Path:
             f"{target}: cannot write {target.suffix or 'a file without a suffix'}; the formats for "
             f"3D poses are {', '.join(SUFFIXES)}"
         )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise IsADirectoryError(f"{target}: is a folder; expected the name of a file to write")
+    check_folder(target)
     return target
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vp3d_deploy.formats.atomic import replacing
+from vp3d_deploy.formats.atomic import check_folder, replacing
 from vp3d_deploy.render import theme
 from vp3d_deploy.render.figures import draw_keypoints
 from vp3d_deploy.render.frame import (
@@ -39,8 +39,8 @@ _NEEDS = {".mp4": ("PIL", "imageio_ffmpeg"), ".gif": ("PIL",), ".png": ("PIL",)}
 def check_render(path: str | os.PathLike[str]) -> Path:
     """The path, if a picture can be written to it; meant to be called before long work begins.
 
-    Raises RenderError for an unknown suffix and where the extra is not installed,
-    FileNotFoundError for a folder that does not exist.
+    Raises RenderError for an unknown suffix and where the extra is not installed, and OSError if
+    the path is a folder, or in one that does not exist or cannot be written to.
     """
     target = Path(path)
     suffix = target.suffix.lower()
@@ -55,8 +55,7 @@ def check_render(path: str | os.PathLike[str]) -> Path:
             f"{target}: drawing needs {' and '.join(missing)}, which is not installed; "
             'pip install "vp3d-deploy[render]"'
         )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: the folder {target.parent} does not exist")
+    check_folder(target)
     return target
 
 
@@ -76,7 +75,7 @@ def write_picture(
     target = check_render(path)
     with replacing(target) as temporary:
         if target.suffix.lower() == ".mp4":
-            _write_mp4(scene, temporary, size, progress)
+            _write_mp4(scene, temporary, target, size, progress)
         elif target.suffix.lower() == ".gif":
             _write_gif(scene, temporary, progress)
         else:
@@ -86,7 +85,9 @@ def write_picture(
     return target
 
 
-def _write_mp4(scene: Scene, path: Path, size: tuple[int, int], progress: Progress | None) -> None:
+def _write_mp4(
+    scene: Scene, path: Path, target: Path, size: tuple[int, int], progress: Progress | None
+) -> None:
     """H.264 that plays everywhere: 4:2:0 colour, index at the front for streaming."""
     import imageio_ffmpeg
 
@@ -111,11 +112,36 @@ def _write_mp4(scene: Scene, path: Path, size: tuple[int, int], progress: Progre
             if progress:
                 progress(index + 1, scene.n_frames)
     except (OSError, RuntimeError, StopIteration) as error:
-        raise RenderError(f"ffmpeg could not encode the video: {error}") from None
+        reason = str(error).partition("\n")[0]  # the rest is ffmpeg's command line
+        raise RenderError(
+            f"{target}: ffmpeg stopped before the video was done ({reason}); is the disk full?"
+        ) from None
     finally:
         writer.close()
-    if path.stat().st_size == 0:
-        raise RenderError("ffmpeg wrote an empty video")
+    # On a full disk it is ffmpeg that fails, after the last frame, and nobody says so.
+    if not _is_whole_mp4(path):
+        raise RenderError(f"{target}: ffmpeg could not finish the video; is the disk full?")
+
+
+def _is_whole_mp4(path: Path) -> bool:
+    """Whether the file's boxes end where it ends, and its index ("moov") is among them.
+
+    Source: ISO/IEC 14496-12, 4.2: a box begins with its size in 4 bytes, which if 1 follows in 8
+    bytes after the type, and its type in 4.
+    """
+    kinds, position, end = set(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while position + 8 <= end:
+            file.seek(position)
+            header = file.read(16)
+            size = int.from_bytes(header[:4], "big")
+            if size == 1:
+                size = int.from_bytes(header[8:], "big")
+            if size < 8:
+                return False
+            kinds.add(header[4:8])
+            position += size
+    return position == end and b"moov" in kinds
 
 
 def _write_gif(scene: Scene, path: Path, progress: Progress | None) -> None:

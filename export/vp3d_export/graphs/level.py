@@ -20,8 +20,8 @@ def gemm(graph: GraphBuilder, rows: str, weights: str) -> str:
 def point_convolution(graph: GraphBuilder, points: str, weights: str) -> str:
     """points (1, in, 1, n) -> (1, out, 1, n): the same product, written as a convolution.
 
-    For a handful of points ONNX Runtime's convolutions read weights half again as fast as its
-    matrix products do (bench/results/first_look.json); for many points products are the faster.
+    For a handful of points ONNX Runtime's convolutions read their weights faster than its matrix
+    products do: see "few_rows" in bench/results/first_look.json.
     """
     at = graph.stored[f"{weights}.weight"]
     weight = graph.weight(f"{weights}.weight", (*at.shape, 1, 1))

@@ -225,3 +225,10 @@ def test_cameras_pickled_by_python_2(tmp_path: Path) -> None:
         assert ours.camera is not None
         assert theirs.camera is not None
         np.testing.assert_array_equal(ours.camera.rotation, theirs.camera.rotation)
+
+
+def test_a_folder_too_high_or_too_low_is_told_where_the_data_is(shared_data: Path) -> None:
+    motion = shared_data / "motion"
+    for folder in (motion, motion / "mmpose" / "annotation_body3d" / "fps50"):
+        with pytest.raises(DataFileError, match=r"holds neither .*, for example \S+mmpose"):
+            load_h36m(folder)

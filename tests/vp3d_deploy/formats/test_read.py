@@ -10,7 +10,7 @@ from pose_samples import make_poses, project_px
 
 from vp3d_deploy.formats import FormatError, Track, read_tracks
 from vp3d_deploy.formats.tracks import frames_from_ids
-from vp3d_deploy.skeleton import COCO_17, H36M_17, OPENPOSE_25
+from vp3d_deploy.skeleton import COCO_17, H36M_17, OPENPOSE_25, Skeleton
 
 RNG = np.random.default_rng(5)
 
@@ -239,6 +239,76 @@ def test_mmpose_folder_of_pictures(tmp_path):
     assert_track(track, person)
 
 
+@pytest.mark.parametrize("bottom_up", [False, True])
+def test_mmpose_0(tmp_path, bottom_up):
+    """Top-down: a batch holds people of several images; bottom-up: all people of one, with tags."""
+    people = [coco_person(6, 300), coco_person(6, 900)]
+    if bottom_up:
+        batches = [
+            {"preds": [np.c_[p[t], np.ones(17)].tolist() for p in people],
+             "image_paths": [f"v/{t:06d}.jpg"], "scores": [0.9, 0.8]} for t in range(6)
+        ]  # fmt: skip
+    else:
+        batches = [
+            {"preds": [p[t].tolist() for t in frames for p in people],
+             "image_paths": [f"v/{t:06d}.jpg" for t in frames for _ in people],
+             "boxes": [[0, 0, 1, 1, 4e4, 0.9]] * 6, "bbox_ids": [0] * 6, "output_heatmap": None}
+            for frames in ([0, 1, 2], [3, 4, 5])
+        ]  # fmt: skip
+    tracks = read_tracks(write(tmp_path / "r.json", batches))
+    assert len(tracks) == 2
+    for track, person in zip(sorted(tracks, key=lambda t: t.track_id), people, strict=True):
+        assert track.skeleton == COCO_17
+        assert_track(track, person)
+
+
+def test_the_networks_own_skeleton(tmp_path):
+    names = tuple(f"joint_{joint}" for joint in range(16))
+    own = Skeleton("unnamed16", names, (-1, *[0] * 15), (), ())
+    person = coco_person(5, n_joints=16)
+    np.save(tmp_path / "k.npy", person)
+    np.savez(tmp_path / "k.npz", keypoints=person, skeleton="unnamed16")
+    np.savetxt(tmp_path / "k.csv", person[..., :2].reshape(5, -1), delimiter=",")
+    write(tmp_path / "k.json", results([person]))
+    for name, origin in (
+        ("k.npy", "16 joints, as the network reads"),
+        ("k.npz", "named in the file"),
+        ("k.csv", "16 joints, as the network reads"),
+        ("k.json", "16 joints, as the network reads"),
+    ):
+        (track,) = read_tracks(tmp_path / name, network=own)
+        assert (track.skeleton, track.skeleton_from) == (own, origin)
+    assert read_tracks(tmp_path / "k.npy", "unnamed16", own)[0].skeleton_from == "as given"
+    with pytest.raises(FormatError, match=r"16 joints per person; known counts are 17 \(coco17\)"):
+        read_tracks(tmp_path / "k.npy")
+    np.save(tmp_path / "few.npy", person[:, :14])
+    with pytest.raises(FormatError, match=r"14 joints .* known counts are 16 \(unnamed16\), 17"):
+        read_tracks(tmp_path / "few.npy", network=own)
+    with pytest.raises(ValueError, match="unknown skeleton 'dog'; .*, unnamed16"):
+        read_tracks(tmp_path / "k.npy", "dog", own)
+    # Formats and counts that mean a skeleton go on meaning it.
+    np.save(tmp_path / "coco.npy", coco_person(5))
+    assert read_tracks(tmp_path / "coco.npy", network=own)[0].skeleton == COCO_17
+
+
+def test_bare_csv_of_a_network_with_fifteen_joints(tmp_path):
+    """30 numbers in a row are 15 joints where a network reads 15, not 10 with scores."""
+    own = Skeleton("own15", tuple(f"j{i}" for i in range(15)), (-1, *[0] * 14), (), ())
+    person = coco_person(5, n_joints=15)
+    np.savetxt(tmp_path / "k.csv", person[..., :2].reshape(5, -1), delimiter=",")
+    (track,) = read_tracks(tmp_path / "k.csv", network=own)
+    assert track.skeleton == own
+    np.testing.assert_allclose(track.keypoints_px, person[..., :2], rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_precision_is_read_without_warnings(tmp_path):
+    person = coco_person(4)[..., :2].astype(np.float16)
+    np.save(tmp_path / "k.npy", person)
+    (track,) = read_tracks(tmp_path / "k.npy")
+    np.testing.assert_array_equal(track.keypoints_px, person.astype(np.float32))
+
+
 def test_seventeen_joints_of_unknown_meaning_are_told_by_their_places(tmp_path):
     h36m = np.concatenate([project_px(make_poses(6)), np.full((6, 17, 1), 0.5)], -1)
     for person, skeleton in ((h36m, H36M_17), (coco_person(6), COCO_17)):
@@ -420,6 +490,11 @@ def test_frame_numbers_from_ids(ids, expected):
             "frame 0: instance 0: 1 keypoints, but scores are a list of 2",
         ),
         ({"0.jpg": {"bodies": 3}}, "expected a list of people"),
+        ({"people": [{"pose_keypoints_2d": [9, 9, 1]}]}, "1 joint per person; these are no whole"),
+        ([{"preds": 3, "image_paths": []}], 'batch 0: expected an object with a list "preds"'),
+        ([{"preds": [[[9, 9, 1]]], "image_paths": [4]}], "expected the path of an image for each"),
+        ([{"preds": [[[9, 9, 1]]], "image_paths": ["a", "b"]}], "found a list of 2"),
+        ([{"preds": [7], "image_paths": ["a"]}], "batch 0, preds of person 0: expected a list"),
     ],
 )
 def test_wrong_json_is_refused_in_one_sentence(tmp_path, content, message):
@@ -483,6 +558,9 @@ def test_wrong_csv_is_refused_in_one_sentence(tmp_path, text, message):
     [
         ({"a": np.zeros(3), "b": np.zeros(4)}, "no array of keypoints among a, b"),
         ({"keypoints": np.zeros((3, 17))}, r"float64 \(3, 17\); expected numbers"),
+        ({"keypoints": np.ones((17, 2))}, r"save a single frame as keypoints\[None\]"),
+        ({"found": np.ones((17, 2))}, r"save a single frame as keypoints\[None\]"),
+        ({"keypoints": np.full((3, 17, 2), np.iinfo(np.int64).min)}, "a coordinate of 9.2"),
         ({"keypoints": np.zeros((3, 17, 4))}, r"shape \(3, 17, 4\); expected"),
         ({"keypoints": np.array([["x"]] * 3)[None]}, "expected numbers"),
         ({"keypoints": np.full((3, 17, 2), np.nan)}, "nobody is seen"),

@@ -10,7 +10,7 @@ from pose_samples import lose, make_poses, project_px
 
 from vp3d_deploy.render import RenderError, check_render, make_scene, write_picture
 from vp3d_deploy.render.frame import Painter, caption, visible_part
-from vp3d_deploy.render.output import contact_sheet
+from vp3d_deploy.render.output import _is_whole_mp4, contact_sheet
 from vp3d_deploy.render.theme import PALETTES
 from vp3d_deploy.skeleton import COCO_WHOLEBODY
 
@@ -188,6 +188,18 @@ def test_a_failed_drawing_leaves_the_old_file(tmp_path, monkeypatch):
         write_picture(scene_of(5), path)
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["x.mp4"]
+
+
+def test_a_video_that_was_cut_off_is_no_success(tmp_path):
+    """On a full disk ffmpeg fails while it moves the index to the front, after the last frame."""
+    pytest.importorskip("imageio_ffmpeg")
+    path = write_picture(scene_of(10), tmp_path / "x.mp4")
+    whole = path.read_bytes()
+    assert _is_whole_mp4(path)
+    for damaged in (b"", whole[:-1], whole[: len(whole) // 2], whole[: whole.index(b"moov") - 4],
+                    whole + b"\0" * 8, whole + b"\0\0\0"):  # fmt: skip
+        path.write_bytes(damaged)
+        assert not _is_whole_mp4(path)
 
 
 def test_what_cannot_be_drawn_is_said_before_the_work(tmp_path, monkeypatch):
