@@ -48,8 +48,8 @@ def residual_level(
 def level_branch(graph: GraphBuilder, prefix: str, level: int, rows: str, linear: Linear) -> str:
     """What a level adds to its residual: in the type of its weights inside, float32 outside.
 
-    The sums along the residuals stay float32, where half precision would round once per level
-    what every later level builds on: a third to a half of the error of an fp16 network.
+    The sums along the residuals stay float32: in half precision each level would round once more
+    what every later level builds on.
     """
     name = f"{prefix}.level{level}"
     dtype = graph.stored[f"{name}.conv.weight"].dtype

@@ -11,8 +11,8 @@ frame, when all its state is zero, every ring is filled with the true column of 
 is its level's constant column: as if the frame had been shown forever. So any server that starts
 a state at zeros and hands it from call to call can run the graph.
 
-Frames are cheap, so at batch 1 the time beyond the products goes into the number of nodes: hence
-one tensor of sources per level, of which everything else is a part.
+Each level has one tensor of sources, the filled ring followed by this frame's columns; its taps,
+and the ring after the frame, are parts of that.
 """
 
 from __future__ import annotations
