@@ -30,7 +30,7 @@ examples:
   vp3d-lift walker.vp3d keypoints.npz -o poses.npz
   vp3d-lift walker.vp3d openpose_folder/ -o poses.json -o walk.bvh --image-size 1920x1080
   vp3d-lift walker.vp3d alphapose-results.json --render walk.mp4 --image-size 1280x720 --fps 30
-  vp3d-lift walker.vp3d builtin:walking --render walk.gif --live --lag 5
+  vp3d-lift walker.vp3d builtin:walking --render walk.gif --live
 """
 
 

@@ -183,7 +183,8 @@ class Lifter:
             held = f"live streams for lag {', '.join(map(str, self.lags))}, not for"
             raise KeypointsError(
                 f"{self.bundle.path} holds {held if self.lags else 'no live streams, so none for'} "
-                f"lag {lag}; export it again with vp3d-export --lag {lag}"
+                f"lag {lag}; export it again with vp3d-export --lag "
+                f"{' '.join(map(str, sorted({*self.lags, lag})))}"
             ) from None
         spec = self.bundle.spec
         return LiveStream(

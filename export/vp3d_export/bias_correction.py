@@ -26,14 +26,19 @@ def correct_last_bias(
     clips: keypoints (T, J_in, F), normalised screen units, T >= R; not the ones that the export
         is checked on afterwards.
     """
-    stored = {name: values.astype(stored_dtype(name, precision)) for name, values in folded.items()}
-    rounded = {name: values.astype(np.float32) for name, values in stored.items()}
-    exact = {name: values.astype(np.float32) for name, values in folded.items()}
-    errors = [
-        folded_network(spec, rounded, clip) - folded_network(spec, exact, clip) for clip in clips
-    ]
-    mean = np.concatenate(errors).mean(0, dtype=np.float64)
-    # A network that overflows has no mean error; the comparison with PyTorch will say so.
+    # Weights or activations that overflow have no mean error: writing the weights refuses the
+    # ones, the comparison with PyTorch the others.
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = {
+            name: values.astype(stored_dtype(name, precision)).astype(np.float32)
+            for name, values in folded.items()
+        }
+        exact = {name: values.astype(np.float32) for name, values in folded.items()}
+        errors = [
+            folded_network(spec, rounded, clip) - folded_network(spec, exact, clip)
+            for clip in clips
+        ]
+        mean = np.concatenate(errors).mean(0, dtype=np.float64)
     mean = np.where(np.isfinite(mean), mean, 0)
     return {**folded, "shrink.bias": folded["shrink.bias"] - mean}
 

@@ -99,7 +99,10 @@ def _is_locked(directory: Path) -> bool:
         return True
     except OSError:
         # No lock file: either being created this moment or almost removed; a later export's job.
-        return directory.is_dir() and not any(directory.iterdir())
+        try:
+            return directory.is_dir() and not any(directory.iterdir())
+        except OSError:
+            return True
     return False
 
 
@@ -151,7 +154,7 @@ def publish(partial: Path, target: Path) -> None:
     """Put the finished directory in the target's place, in one step.
 
     Where the file system cannot exchange two directories, the old bundle is moved aside first; a
-    kill between the two moves leaves it, whole, under a name that ends in `.old`.
+    kill between the two moves leaves it, whole, under a name that begins with `NAME.old-`.
     """
     # mkdtemp made it private; a bundle is as readable as any other new directory.
     umask = os.umask(0)
@@ -164,10 +167,14 @@ def publish(partial: Path, target: Path) -> None:
     elif _exchange(partial, target):
         shutil.rmtree(partial, ignore_errors=True)
     else:
-        old = target.with_name(f"{target.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
+        # An empty directory of its own, which renaming may replace, so that no other is touched.
+        old = Path(tempfile.mkdtemp(prefix=f"{target.name}.old-", dir=target.parent))
         target.rename(old)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     # Only now: without its lock, a partial directory looks left behind.
     (target / LOCK).unlink()

@@ -29,7 +29,7 @@ from vp3d_export.graphs.write import write_graphs
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow, check_parity
 from vp3d_export.reference import PyTorchReference
 
-# What every network of SYSTEMS' table was trained at: Human3.6M's cameras run at 50 Hz.
+# What the published networks were trained at: Human3.6M's cameras run at 50 Hz.
 H36M_FPS = 50.0
 FULL_LAG = "full"
 
@@ -109,13 +109,13 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
     progress("folding batch normalisation")
     folded = _fold(checkpoint)
 
+    provenance = _provenance(options, checkpoint)
     with partial_directory(target) as partial:
         graphs = []
         for precision in options.precisions:
             progress(f"writing {precision} weights and graphs")
             weights = _suited(folded, networks, skeletons, precision)
             graphs += write_graphs(partial, networks, weights, precision, options.forms, lags)
-        provenance = _provenance(options, checkpoint)
         describe = (networks, *skeletons, options.fps, graphs, provenance)
         write_manifest(partial, *describe)
         rows = _check(partial, checkpoint, data, options, progress)

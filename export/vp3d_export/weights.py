@@ -12,7 +12,6 @@ import safetensors.numpy
 from vp3d_export.fold import FoldedWeights
 from vp3d_export.graphs.builder import StoredTensor
 
-PRECISIONS = ("fp32", "fp16")
 # Where the data starts, so that a reader may map the file and use the weights where they lie.
 DATA_ALIGNMENT = 4096
 

@@ -54,6 +54,6 @@ def test_an_overflowing_network_is_left_to_the_comparison() -> None:
     folded = fold_batch_norm(spec, random_parameters(spec, 3))
     folded["shrink.weight"] = folded["shrink.weight"] * 1e38
     folded["level0.conv.weight"] = folded["level0.conv.weight"] * 1e30
-    with np.errstate(all="ignore"):
+    with np.errstate(all="raise", under="ignore"):
         corrected = correct_last_bias(spec, folded, [np.ones((9, 17, 2), np.float32)], "fp16")
     assert np.isfinite(corrected["shrink.bias"]).all()

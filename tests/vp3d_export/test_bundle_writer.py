@@ -44,10 +44,13 @@ def test_replaced_where_directories_cannot_be_exchanged(
 ) -> None:
     monkeypatch.setattr(bundle_writer, "_exchange", lambda one, other: False)
     target = tmp_path / "a.vp3d"
+    (tmp_path / "a.vp3d.old").mkdir()
+    (tmp_path / "a.vp3d.old" / "mine").write_text("kept")
     write(target, "one")
     write(target, "two")
     assert (target / MANIFEST).read_text() == "two"
-    assert names(tmp_path) == ["a.vp3d"]
+    assert names(tmp_path) == ["a.vp3d", "a.vp3d.old"]
+    assert names(tmp_path / "a.vp3d.old") == ["mine"]
 
 
 def test_an_error_leaves_the_old_bundle_and_nothing_else(tmp_path: Path) -> None:

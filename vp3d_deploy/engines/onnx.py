@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +46,8 @@ class OnnxEngine:
         return self._run("sequence", keypoints)
 
     def open_stream(self, lag: int) -> OnnxStream:
-        return OnnxStream(self._session("stream", lag))
+        entry = self._bundle.graph("stream", self.precision, lag)
+        return OnnxStream(self._session("stream", lag), self._bundle.file(entry.file))
 
     def close(self) -> None:
         """Give the sessions' memory back; streams that are open keep theirs."""
@@ -135,8 +137,9 @@ class OnnxStream:
     _output: Output
     _bindings: list[onnxruntime.IOBinding]
 
-    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+    def __init__(self, session: onnxruntime.InferenceSession, path: Path) -> None:
         self._session = session
+        self._path = path
         # Of one row of every tensor.
         shapes: dict[str, tuple[int, ...]] = {}
         for value in (*session.get_inputs(), *session.get_outputs()):
@@ -177,7 +180,11 @@ class OnnxStream:
             )
         if len(keypoints):
             self._keypoints[...] = keypoints
-            self._session.run_with_iobinding(self._bindings[self._front])
+            try:
+                self._session.run_with_iobinding(self._bindings[self._front])
+            except Exception as error:  # ONNX Runtime's own, as above
+                reason = str(error).splitlines()[0]
+                raise BundleError(f"ONNX Runtime fails on {self._path}: {reason}") from error
             self._front = 1 - self._front
         return self._output
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vp3d_deploy.formats.tracks import FormatError
-from vp3d_deploy.skeleton import COCO_17, SKELETONS, Skeleton, SkeletonError, get_skeleton
+from vp3d_deploy.skeleton import COCO_17, H36M_17, SKELETONS, Skeleton, SkeletonError, get_skeleton
 
 # Joint counts that detectors write, and the skeleton that each of them means.
 _SKELETON_BY_COUNT = {
@@ -19,6 +19,8 @@ _SKELETON_BY_COUNT = {
 }
 # Fewer joints are no body, so that there is no skeleton to name for them.
 _FEWEST_JOINTS = 5
+# Joints that a pose must show before its proportions mean anything: half of the body.
+_ENOUGH_TO_JUDGE = 10
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,10 @@ def skeleton_for(
             )
         return skeleton, origin
     if n_joints == 17 and keypoints is not None:
-        if _looks_like_h36m(keypoints):
-            return get_skeleton("h36m17"), "judged by the keypoints"
-        return COCO_17, "judged by the keypoints"
+        is_h36m = _looks_like_h36m(keypoints)
+        if is_h36m is None:
+            return COCO_17, "assumed, too few joints are seen to judge; name it with --skeleton"
+        return (H36M_17 if is_h36m else COCO_17), "judged by the keypoints"
     if n_joints in _SKELETON_BY_COUNT:
         return get_skeleton(_SKELETON_BY_COUNT[n_joints]), f"{n_joints} joints"
     if hints.network is not None and hints.network.n_joints == n_joints:
@@ -99,6 +102,7 @@ def _unknown_count(n_joints: int, source: str, network: Skeleton | None) -> str:
     known = dict(_SKELETON_BY_COUNT)
     if network is not None:
         known.setdefault(network.n_joints, network.name)
+    known[H36M_17.n_joints] = f"{COCO_17.name} or {H36M_17.name}"
     counts = ", ".join(f"{count} ({name})" for count, name in sorted(known.items()))
     return (
         f"{source}: {n_joints} joint{'s' if n_joints != 1 else ''} per person; "
@@ -108,17 +112,23 @@ def _unknown_count(n_joints: int, source: str, network: Skeleton | None) -> str:
     )
 
 
-def _looks_like_h36m(keypoints: np.ndarray) -> bool:
+def _looks_like_h36m(keypoints: np.ndarray) -> bool | None:
     """Whether 17 joints are Human3.6M's rather than COCO's, by the length from joint 1 to 3.
 
     In COCO these are an eye and an ear, a few percent of the body; in Human3.6M a hip and its
     ankle, about half of it. Medians over real clips: 0.04 of the body's diagonal for COCO, 0.35
     (climbing, crouching) to 0.55 for Human3.6M.
+
+    Joints that are NaN or at (0, 0), as detectors write what they did not see, do not count; None
+    if no pose has both joints and enough others to be measured by.
     """
-    poses = np.asarray(keypoints, np.float64).reshape(-1, 17, 2)
-    poses = poses[np.isfinite(poses).all((1, 2))]
+    poses = np.array(keypoints, np.float64).reshape(-1, 17, 2)
+    unseen = ~np.isfinite(poses).all(-1) | (poses == 0).all(-1)
+    poses[unseen] = np.nan
+    measurable = ~unseen[:, 1] & ~unseen[:, 3] & ((~unseen).sum(1) >= _ENOUGH_TO_JUDGE)
+    poses = poses[measurable]
     if not len(poses):
-        return False
-    diagonal = np.linalg.norm(poses.max(1) - poses.min(1), axis=-1)
+        return None
+    diagonal = np.linalg.norm(np.nanmax(poses, 1) - np.nanmin(poses, 1), axis=-1)
     length = np.linalg.norm(poses[:, 1] - poses[:, 3], axis=-1)
     return bool(np.median(length / np.maximum(diagonal, 1e-6)) > 0.2)

@@ -85,7 +85,7 @@ def _window_network(graph: GraphBuilder, prefix: str, spec: ModelSpec, keypoints
     rows = graph.reshape(
         keypoints, (-1, width * spec.joints_in * spec.features), f"{prefix}.level0.rows"
     )
-    h = first_level(graph, prefix, spec, rows, gemm)
+    h = first_level(graph, prefix, rows, gemm)
     for level, width in enumerate(spec.filter_widths[1:], 1):
         name = f"{prefix}.level{level}"
         rows = graph.reshape(h, (-1, width * spec.channels), f"{name}.rows")
@@ -121,7 +121,7 @@ def _sequence_network(graph: GraphBuilder, prefix: str, spec: ModelSpec, keypoin
         clips = graph.node("Concat", taps, f"{name}.clips", axis=2) if width > 1 else h
         rows = graph.reshape(clips, (-1, width * inputs), f"{name}.rows")
         if level == 0:
-            out = first_level(graph, prefix, spec, rows, gemm)
+            out = first_level(graph, prefix, rows, gemm)
         else:
             start = spec.residual_tap(level) * inputs
             residual = graph.slice(rows, start, start + inputs, 1, f"{name}.residual")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vp3d_deploy.spec import ModelSpec
 from vp3d_export.graphs.builder import GraphBuilder
 
 # (graph, rows, name of the weights) -> rows @ weight.T + bias; the result takes the weights' name.
@@ -29,9 +28,7 @@ def point_convolution(graph: GraphBuilder, points: str, weights: str) -> str:
     return graph.node("Conv", names, weights, kernel_shape=[1, 1])
 
 
-def first_level(
-    graph: GraphBuilder, prefix: str, spec: ModelSpec, rows: str, linear: Linear
-) -> str:
+def first_level(graph: GraphBuilder, prefix: str, rows: str, linear: Linear) -> str:
     """relu(rows @ W0.T + b0), float32 in every precision."""
     name = f"{prefix}.level0"
     return graph.node("Relu", [linear(graph, rows, f"{name}.conv")], f"{name}.relu")

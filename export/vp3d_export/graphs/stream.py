@@ -104,7 +104,7 @@ def stream_network(
         rows = _pick(graph, source, length + len(at_hand), flat, f"{name}.taps")
         rows = graph.reshape(rows, (-1, len(places[0]) * width), f"{name}.rows")
         if level == 0:
-            h = first_level(graph, prefix, spec, rows, gemm)
+            h = first_level(graph, prefix, rows, gemm)
         else:
             tap = spec.residual_tap(level) * width
             residual = graph.slice(rows, tap, tap + width, 1, f"{name}.residual")

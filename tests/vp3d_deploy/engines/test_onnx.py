@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from bundles import random_bundle
+from onnx import numpy_helper
 
 from vp3d_deploy.bundle import BundleError
 from vp3d_deploy.engines import open_engine
@@ -117,3 +119,18 @@ def test_a_closed_engine_says_so(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="closed; open its bundle again"):
         engine.window(np.zeros((1, 27, 17, 2), np.float32))
     assert np.isfinite(stream.step(np.zeros((1, 17, 2), np.float32)).pose).all()
+
+
+def test_a_graph_that_fails_when_it_runs_is_named(tmp_path: Path) -> None:
+    bundle = random_bundle(tmp_path / "net.vp3d", SPEC).bundle
+    path = bundle.file(bundle.graph("stream", "fp32", 0).file)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("level1.taps.at"):
+            outside = np.full(tensor.dims, 999, np.int32)
+            tensor.CopyFrom(numpy_helper.from_array(outside, tensor.name))
+    path.write_bytes(model.SerializeToString())
+    stream = OnnxEngine(bundle, "fp32").open_stream(0)
+    stream.add_rows(1)
+    with pytest.raises(BundleError, match=r"ONNX Runtime fails on \S+stream\.lag0\.fp32\.onnx"):
+        stream.step(np.zeros((1, 17, 2), np.float32))
