@@ -74,8 +74,9 @@ class OnnxEngine:
                         str(path), self._options, providers=["CPUExecutionProvider"]
                     )
                 except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
-                    reason = str(error).splitlines()[0]
-                    raise BundleError(f"ONNX Runtime cannot load {path}: {reason}") from error
+                    raise BundleError(
+                        f"ONNX Runtime cannot load {path}: {_first_line(error)}"
+                    ) from error
                 self._check(session, entry)
                 self._sessions[form, lag] = session
         return session
@@ -100,15 +101,18 @@ class OnnxEngine:
         session = self._session(form)
         try:
             answers = session.run(None, {"keypoints": keypoints})
-        except Exception as error:  # as above
-            reason = str(error).splitlines()[0]
+        except Exception as error:  # ONNX Runtime's own
             raise BundleError(
                 f"ONNX Runtime fails on the {form} graph of {self._bundle.path} for keypoints of "
-                f"shape {keypoints.shape}: {reason}"
+                f"shape {keypoints.shape}: {_first_line(error)}"
             ) from error
         names = [output.name for output in session.get_outputs()]
         by_name = dict(zip(names, answers, strict=True))
         return Output(by_name["pose"], by_name.get("trajectory"))
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _fits(value: onnxruntime.NodeArg, expected: tuple[int | None, ...]) -> bool:
@@ -182,9 +186,10 @@ class OnnxStream:
             self._keypoints[...] = keypoints
             try:
                 self._session.run_with_iobinding(self._bindings[self._front])
-            except Exception as error:  # ONNX Runtime's own, as above
-                reason = str(error).splitlines()[0]
-                raise BundleError(f"ONNX Runtime fails on {self._path}: {reason}") from error
+            except Exception as error:  # ONNX Runtime's own
+                raise BundleError(
+                    f"ONNX Runtime fails on {self._path}: {_first_line(error)}"
+                ) from error
             self._front = 1 - self._front
         return self._output
 
