@@ -16,7 +16,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt CMakeLists.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  --editable ".[export,train,render,bench,dev]"
+	  --editable ".[export,train,eval,render,bench,dev]"
 	touch $@
 
 demo: $(READY)

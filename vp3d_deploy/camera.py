@@ -97,6 +97,11 @@ class Camera:
         """(width, height) in pixels."""
         return self.width, self.height
 
+    @property
+    def tangential_gain(self) -> float:
+        """How often the tangential terms count: 1 (Human3.6M) or 2 (OpenCV), see `project`."""
+        return _TANGENTIAL_GAIN[self.distortion]
+
 
 def normalize_screen(keypoints_px: np.ndarray, image_size: tuple[float, float]) -> np.ndarray:
     """Pixels -> normalised screen: centred on the image, divided by half its width.
@@ -156,7 +161,7 @@ def project(points_m: np.ndarray, camera: Camera, clamp: bool = False) -> np.nda
     p_swapped = camera.tangential[::-1]
     r2 = (screen**2).sum(-1, keepdims=True)
     radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    tangential = _TANGENTIAL_GAIN[camera.distortion] * (screen @ p_swapped)[..., None]
+    tangential = camera.tangential_gain * (screen @ p_swapped)[..., None]
     distorted = screen * (radial + tangential) + p_swapped * r2
     return (distorted * camera.focal_px + camera.center_px).astype(points.dtype)
 

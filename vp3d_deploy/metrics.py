@@ -2,7 +2,8 @@
 
 Poses come in metres, (..., J, 3), prediction and target of the same shape; everything is computed
 in float64. Each `*_mm` function returns one float, the mean over all frames and joints; those
-named `*_per_frame_mm` return the mean over joints of each frame, (...), for averages per action.
+named `*_per_frame_mm` return the mean over joints of each frame, (...), for averages per action,
+and `mpjpe_per_joint_mm` the mean over frames of each joint, (J,).
 They compare what they are given: subtract the root from both first, as the protocols do.
 
 Protocol 1 is MPJPE, protocol 2 P-MPJPE, protocol 3 N-MPJPE; MPJVE is from Pavllo et al.,
@@ -35,6 +36,19 @@ def mpjpe_mm(prediction_m: np.ndarray, target_m: np.ndarray) -> float:
 def mpjpe_per_frame_mm(prediction_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
     """`mpjpe_mm` of each frame, (...) float64."""
     return _per_frame(_mean_distance_mm, prediction_m, target_m)
+
+
+def mpjpe_per_joint_mm(prediction_m: np.ndarray, target_m: np.ndarray) -> np.ndarray:
+    """Mean distance of each joint over all frames, (J,) float64; NaN for a joint that is not finite
+    in every frame."""
+    prediction, target = _checked(prediction_m, target_m)
+    total, n_frames = np.zeros(prediction.shape[-2]), 0
+    with np.errstate(invalid="ignore"):  # the difference of two infinities is NaN, as it should be
+        for ours, theirs in _chunks(prediction, target):
+            total += np.sqrt(((ours - theirs) ** 2).sum(-1)).sum(0)
+            n_frames += len(ours)
+    mean = MM_PER_M * total / n_frames
+    return np.where(np.isfinite(mean), mean, np.nan)
 
 
 def p_mpjpe_mm(prediction_m: np.ndarray, target_m: np.ndarray) -> float:

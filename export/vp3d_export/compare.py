@@ -9,11 +9,10 @@ from typing import Protocol
 import numpy as np
 
 from vp3d_deploy.engines.base import Engine, Output
+from vp3d_deploy.evaluation.clips import EvaluationClip, EvaluationSet, pad_clip
+from vp3d_deploy.evaluation.predict import CHUNK_FRAMES, join_outputs, over_clip
 from vp3d_deploy.spec import ModelSpec
-from vp3d_export.evaluation import EvaluationClip, EvaluationSet, pad_clip
 
-# One PyTorch call computes at most this many frames, which bounds memory for any clip.
-CHUNK_FRAMES = 2048
 WINDOWS_PER_CLIP = 32
 # Streams: people in one call, over this many receptive fields and some frames.
 STREAM_PEOPLE = 4
@@ -42,13 +41,7 @@ def over_clips(
     sequence: Callable[[np.ndarray], Output], spec: ModelSpec, data: EvaluationSet
 ) -> Answers:
     """Whole padded clips, in chunks, their answers end to end."""
-    outputs = []
-    for clip in data.clips:
-        frames = pad_clip(spec, clip.keypoints)
-        for start in range(0, len(clip.keypoints), CHUNK_FRAMES):
-            stop = min(start + CHUNK_FRAMES, len(clip.keypoints))
-            chunk = frames[start : stop + spec.receptive_field - 1]
-            outputs.append(sequence(chunk[None]).copied(0))
+    outputs = [over_clip(sequence, spec, clip.keypoints) for clip in data.clips]
     truths = [clip.pose_m for clip in data.clips]
     return _join(outputs, truths)
 
@@ -160,10 +153,6 @@ def _defined_answers(
 
 
 def _join(outputs: list[Output], truths: list[np.ndarray | None]) -> Answers:
-    trajectories = [output.trajectory for output in outputs if output.trajectory is not None]
     known = [truth for truth in truths if truth is not None]
-    return Answers(
-        np.concatenate([output.pose for output in outputs]),
-        np.concatenate(trajectories) if trajectories else None,
-        np.concatenate(known) if known and len(known) == len(truths) else None,
-    )
+    truth = np.concatenate(known) if known and len(known) == len(truths) else None
+    return Answers(*join_outputs(outputs), truth)

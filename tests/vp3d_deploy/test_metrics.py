@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pose_errors import independent_mm, kabsch_p_mpjpe_mm, loop_mpjpe_mm
 from scipy.optimize import minimize
 from scipy.spatial.transform import Rotation
 
@@ -15,6 +16,7 @@ from vp3d_deploy import metrics
 from vp3d_deploy.metrics import (
     mpjpe_mm,
     mpjpe_per_frame_mm,
+    mpjpe_per_joint_mm,
     mpjve_mm,
     n_mpjpe_mm,
     n_mpjpe_per_frame_mm,
@@ -33,25 +35,6 @@ def poses(seed: int, shape: tuple[int, ...] = (7, 17, 3)) -> tuple[np.ndarray, n
     return target + rng.normal(size=shape) * 0.05, target
 
 
-def loop_mpjpe_mm(prediction: np.ndarray, target: np.ndarray) -> float:
-    distances = []
-    for ours, theirs in zip(prediction.reshape(-1, 3), target.reshape(-1, 3), strict=True):
-        distances.append(math.dist(ours.tolist(), theirs.tolist()))
-    return 1000 * math.fsum(distances) / len(distances)
-
-
-def kabsch_p_mpjpe_mm(prediction: np.ndarray, target: np.ndarray) -> float:
-    """scipy finds the rotation (by quaternions or SVD of its own), the scale is a projection."""
-    total = []
-    for ours, theirs in zip(prediction, target, strict=True):
-        ours, theirs = ours - ours.mean(0), theirs - theirs.mean(0)
-        rotation, _ = Rotation.align_vectors(theirs, ours)
-        turned = rotation.apply(ours)
-        scale = (turned * theirs).sum() / (turned**2).sum()
-        total.append(loop_mpjpe_mm(scale * turned, theirs))
-    return math.fsum(total) / len(total)
-
-
 def test_mpjpe_is_the_mean_distance() -> None:
     for seed in range(5):
         prediction, target = poses(seed)
@@ -64,6 +47,17 @@ def test_mpjpe_by_hand() -> None:
     target = np.zeros((1, 2, 3))
     prediction = np.array([[[0.003, 0.004, 0.0], [0.0, 0.0, 0.001]]])
     assert mpjpe_mm(prediction, target) == pytest.approx(3.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(7, 17, 3), (1, 5, 3), (2, 3, 4, 3)])
+def test_mpjpe_of_each_joint_is_its_mean_distance(shape: tuple[int, ...]) -> None:
+    prediction, target = poses(17, shape)
+    per_joint = mpjpe_per_joint_mm(prediction, target)
+    assert per_joint.shape == (shape[-2],)
+    for joint in range(shape[-2]):
+        expected = loop_mpjpe_mm(prediction[..., joint, :], target[..., joint, :])
+        assert per_joint[joint] == pytest.approx(expected, abs=TOLERANCE_MM, rel=0)
+    assert per_joint.mean() == pytest.approx(mpjpe_mm(prediction, target), abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -200,6 +194,24 @@ def test_float32_input_is_computed_in_float64() -> None:
 # Degenerate poses: what the docstrings define.
 
 
+@pytest.mark.parametrize("n_frames", [1, 2, 9])
+@pytest.mark.parametrize("kind", ["near", "identical", "mirrored", "upside down", "zeros"])
+def test_all_metrics_agree_with_independent_ones_on_degenerate_poses(
+    kind: str, n_frames: int
+) -> None:
+    near, target = poses(18, (n_frames, 17, 3))
+    prediction = {
+        "near": near,
+        "identical": target.copy(),
+        "mirrored": target * [-1, 1, 1],
+        "upside down": -target,  # the best scale is -1; with rotations alone a reflection
+        "zeros": np.zeros_like(target),
+    }[kind]
+    found = [metric(prediction, target) for metric in ALL]
+    expected = independent_mm(prediction, target)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE_MM)
+
+
 def test_one_frame_has_no_movement() -> None:
     prediction, target = poses(10, (1, 17, 3))
     assert mpjve_mm(prediction, target) == 0.0
@@ -258,6 +270,8 @@ def test_a_frame_that_is_not_finite_gives_nan_for_itself_only(broken: float) -> 
     for metric in SPATIAL:
         assert math.isnan(metric(prediction, target))
     assert not math.isfinite(mpjve_mm(prediction, target))
+    per_joint = mpjpe_per_joint_mm(prediction, target)
+    assert np.flatnonzero(np.isnan(per_joint)).tolist() == [3]
 
 
 def test_per_frame_keeps_the_leading_shape() -> None:
@@ -268,7 +282,7 @@ def test_per_frame_keeps_the_leading_shape() -> None:
         assert per_frame[1, 2] == pytest.approx(float(metric(prediction[1, 2], target[1, 2])))
 
 
-@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("metric", [*ALL, mpjpe_per_joint_mm])
 @pytest.mark.parametrize(
     ("prediction", "target", "says"),
     [

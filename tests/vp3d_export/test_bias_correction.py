@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from reference import dilated_network, random_parameters
 
+from vp3d_deploy.evaluation.clips import pad_clip
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.bias_correction import correct_last_bias, folded_network
-from vp3d_export.evaluation import built_in_set, calibration_keypoints, pad_clip
+from vp3d_export.evaluation import built_in_set, calibration_keypoints
 from vp3d_export.fold import fold_batch_norm
 from vp3d_export.weights import stored_dtype
 

@@ -1,8 +1,10 @@
-"""Motion to train on and to be measured with: Human3.6M, video in the wild, procedural people."""
+"""Motion to train on and to be measured with: Human3.6M, your own, in the wild, procedural."""
 
 from vp3d_deploy.data.clip import Clip, ClipError
 from vp3d_deploy.data.h36m import TEST_SUBJECTS, TRAIN_SUBJECTS, load_h36m
+from vp3d_deploy.data.motion import load_motion
 from vp3d_deploy.data.npy import DataFileError, load_npy, load_npz
+from vp3d_deploy.data.own import load_own, save_clip
 from vp3d_deploy.data.wild import load_wild
 
 __all__ = [
@@ -12,7 +14,10 @@ __all__ = [
     "ClipError",
     "DataFileError",
     "load_h36m",
+    "load_motion",
     "load_npy",
     "load_npz",
+    "load_own",
     "load_wild",
+    "save_clip",
 ]

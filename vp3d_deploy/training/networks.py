@@ -14,6 +14,8 @@ one to the other as it is:
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -69,7 +71,11 @@ class ByteDropout(nn.Module):
 
 
 class _Temporal(nn.Module):
-    """Parameters and checks shared by the two forms; the forms differ in `forward` alone."""
+    """Parameters and checks shared by the forms, which differ in `forward` alone.
+
+    Under autocast the first and last layers stay in the precision of their weights: half a
+    pixel is lost by a bfloat16 keypoint, and a millimetre by a bfloat16 coordinate.
+    """
 
     def __init__(self, spec: ModelSpec, dropout: float = 0.25) -> None:
         super().__init__()
@@ -110,7 +116,8 @@ class _Temporal(nn.Module):
 
 
 class TemporalModel(_Temporal):
-    """The dilated form: all columns of a sequence share their work. For evaluation.
+    """The dilated form: all columns of a sequence share their work. For evaluation, and for
+    training on chunks of consecutive answers.
 
     Raises ValueError if `dropout` is not in [0, 1).
     """
@@ -124,15 +131,19 @@ class TemporalModel(_Temporal):
         Raises ValueError for any other shape.
         """
         self._check(keypoints)
+        full_precision = torch.autocast(keypoints.device.type, enabled=False)
         h = keypoints.flatten(2).transpose(1, 2)  # (B, J*F, T): inside, channels come first
-        h = self._activate(self.expand.conv(h), self.expand.bn)
+        with full_precision:
+            h = self.expand.conv(h)
+        h = self._activate(_autocast(h), self.expand.bn)
         for k, level in enumerate(self.levels.values(), start=1):
             assert isinstance(level, _Level)
             skip = self.spec.residual_tap(k) * self.spec.dilations[k]
             g = self._activate(level.conv(h), level.conv_bn)
             g = self._activate(level.mix(g), level.mix_bn)
             h = h[:, :, skip : skip + g.shape[2]] + g
-        y = self.shrink(h).transpose(1, 2)
+        with full_precision:
+            y = self.shrink(h.to(keypoints.dtype)).transpose(1, 2)
         return y.unflatten(2, (self.spec.joints_out, 3))
 
 
@@ -145,9 +156,6 @@ class TemporalModelStrided(_Temporal):
     In evaluation mode this equals `TemporalModel` on the same window. In training mode the
     batch statistics are taken over the columns that each form computes, so they differ wherever
     the dilated form computes more columns (the original repository has the same difference).
-
-    Under autocast the first and last layers stay in the precision of their weights: half a
-    pixel is lost by a bfloat16 keypoint, and a millimetre by a bfloat16 coordinate.
 
     Raises ValueError if `dropout` is not in [0, 1).
     """
@@ -171,9 +179,7 @@ class TemporalModelStrided(_Temporal):
         h = keypoints.reshape(-1, spec.joints_in * spec.features)  # a row is a column in time
         with full_precision:
             h = _convolve_rows(h, self.expand.conv)
-        if torch.is_autocast_enabled(h.device.type):
-            h = h.to(torch.get_autocast_dtype(h.device.type))
-        h = self._activate(h, self.expand.bn)
+        h = self._activate(_autocast(h), self.expand.bn)
         for k, level in enumerate(self.levels.values(), start=1):
             assert isinstance(level, _Level)
             skip = h[spec.residual_tap(k) :: spec.filter_widths[k]]
@@ -184,6 +190,26 @@ class TemporalModelStrided(_Temporal):
                 h.to(keypoints.dtype), self.shrink.weight[:, :, 0], self.shrink.bias
             )
         return y.reshape(-1, spec.joints_out, 3)
+
+
+_Form = TypeVar("_Form", bound=_Temporal)
+
+
+def twin(form: type[_Form], network: nn.Module) -> _Form:
+    """The network in another form, sharing its parameters; modes and momenta are shared too."""
+    assert isinstance(network, _Temporal)
+    with torch.device("meta"):  # its own parameters are never used
+        other = form(network.spec)
+    other.expand, other.levels, other.shrink = network.expand, network.levels, network.shrink
+    other.dropout = network.dropout
+    return other
+
+
+def _autocast(x: Tensor) -> Tensor:
+    """x in the type of autocast, where that is on."""
+    if not torch.is_autocast_enabled(x.device.type):
+        return x
+    return x.to(torch.get_autocast_dtype(x.device.type))
 
 
 def _convolve_rows(rows: Tensor, conv: nn.Conv1d) -> Tensor:

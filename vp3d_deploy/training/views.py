@@ -45,7 +45,7 @@ class CameraBatch:
             for name in names
         }
         sizes = np.array([(c.width, c.height) for c in cameras], np.float32)
-        gains = np.array([2.0 if c.distortion == "opencv" else 1.0 for c in cameras], np.float32)
+        gains = np.array([c.tangential_gain for c in cameras], np.float32)
         return cls(**rows, size_px=sizes, tangential_gain=gains)
 
     def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> CameraBatch:

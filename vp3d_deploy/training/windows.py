@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,34 +38,3 @@ def clamp_offsets(offsets: NDArray[np.int64], lag: NDArray[np.int64]) -> NDArray
     if np.any(lag < 0):
         raise ValueError(f"a lag is at least 0 frames, not {int(np.min(lag))}")
     return np.minimum(offsets, lag.reshape(-1, 1))
-
-
-def segment_frames(
-    lengths: Sequence[int], n_centres: int, spec: ModelSpec, phase: int = 0
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Cut clips that lie one behind the other into segments of `n_centres` windows each.
-
-    lengths: frames of each clip. phase: where the first cut lies, 0 <= phase < n_centres;
-        changing it from epoch to epoch moves the seams.
-    Returns
-        frames (S, n_centres + R - 1) int64: rows of the concatenated clips, edges repeated, so
-            that window i of a segment is its columns i .. i + R - 1;
-        clip (S,) int64: the clip of each segment;
-        valid (S, n_centres) bool: False for windows whose centre is outside the clip.
-    Raises ValueError if the phase or n_centres is out of range.
-    """
-    if n_centres < 1 or not 0 <= phase < n_centres:
-        raise ValueError(
-            f"segments of {n_centres} windows can start at 0 to {n_centres - 1}, not {phase}"
-        )
-    bases = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-    columns = np.arange(-spec.pad_left, n_centres + spec.pad_right)
-    frames, clips, valid = [], [], []
-    for clip, (base, length) in enumerate(zip(bases, lengths, strict=True)):
-        starts = np.arange(-phase, length, n_centres)
-        starts = starts[starts + n_centres > 0]
-        centres = starts[:, None] + np.arange(n_centres)
-        frames.append(base + np.clip(starts[:, None] + columns, 0, length - 1))
-        clips.append(np.full(len(starts), clip))
-        valid.append((centres >= 0) & (centres < length))
-    return np.concatenate(frames), np.concatenate(clips), np.concatenate(valid)
