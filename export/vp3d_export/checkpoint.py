@@ -61,6 +61,10 @@ class Checkpoint:
     meta: dict[str, Any]
     ignored_keys: tuple[str, ...] = field(default=())
 
+    def trained_on(self, fact: str) -> Any:
+        """What our own training notes of its data ("fps", "keypoint_skeleton"); None for others."""
+        return self.meta.get(fact) if self.family == "vp3d-deploy" else None
+
 
 def load_checkpoint(path: str | os.PathLike[str], causal: bool | None = None) -> Checkpoint:
     """Read the networks in a checkpoint; the family is told from its contents.

@@ -83,9 +83,11 @@ def _parser() -> argparse.ArgumentParser:
         default=None,
         help="the network was trained to look only back (no checkpoint but ours says so)",
     )
-    add("--input-skeleton", metavar="NAME", help="whose joints the network reads (default: h36m17)")
+    add("--input-skeleton", metavar="NAME", help="whose joints the network reads (default: "
+        "what our own checkpoints say, else h36m17)")  # fmt: skip
     add("--output-skeleton", metavar="NAME", help="whose joints it writes (default: h36m17)")
-    add("--fps", type=float, default=50.0, help="frame rate of its training data (default: 50)")
+    add("--fps", type=float, help="frame rate of its training data (default: what our own "
+        "checkpoints say, else 50)")  # fmt: skip
 
     check = parser.add_argument_group("accuracy check")
     add = check.add_argument
@@ -117,7 +119,7 @@ def _options(
         parser.error("--lag is for the stream form, which --forms leaves out")
     if given.max_frames is not None and given.max_frames < 1:
         parser.error(f"--max-frames must be at least 1, not {given.max_frames}")
-    if not 0 < given.fps < 1000:
+    if given.fps is not None and not 0 < given.fps < 1000:
         parser.error(f"--fps must be between 0 and 1000, not {given.fps:g}")
     limits = {}
     for precision, default in DEFAULT_LIMITS.items():

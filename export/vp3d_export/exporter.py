@@ -47,8 +47,10 @@ class ExportOptions:
     out: the bundle's directory; by default the checkpoint's name with `.vp3d`, beside it.
     lags: stream lags in frames, or "full" for the network's whole lookahead.
     causal: None takes what the checkpoint says, which only our own do; others count as not causal.
-    input_skeleton: whose joints the network reads; by default Human3.6M's for 17 joints.
-    fps: the frame rate of the motion that the network was trained on.
+    input_skeleton: whose joints the network reads; by default what the checkpoint says, as above,
+        or else Human3.6M's for 17 joints.
+    fps: the frame rate of the motion that the network was trained on; None takes what the
+        checkpoint says, which only our own do, or else Human3.6M's.
     h36m: a Human3.6M directory in either published layout; None checks on built-in motion.
     max_frames: check on at most this many frames of it.
     """
@@ -61,7 +63,7 @@ class ExportOptions:
     causal: bool | None = None
     input_skeleton: str | None = None
     output_skeleton: str | None = None
-    fps: float = H36M_FPS
+    fps: float | None = None
     h36m: Path | None = None
     keypoints: str = "gt"
     max_frames: int | None = None
@@ -102,7 +104,7 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
     progress(f"reading {options.checkpoint.name}")
     checkpoint = load_checkpoint(options.checkpoint, options.causal)
     networks = _networks(checkpoint)
-    skeletons = _skeletons(networks["pose"], options)
+    skeletons = _skeletons(checkpoint, options)
     lags = resolve_lags(networks["pose"], options.lags)
     progress("loading motion to check on")
     data = _evaluation_set(networks["pose"], skeletons, options)
@@ -116,7 +118,7 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
             progress(f"writing {precision} weights and graphs")
             weights = _suited(folded, networks, skeletons, precision)
             graphs += write_graphs(partial, networks, weights, precision, options.forms, lags)
-        describe = (networks, *skeletons, options.fps, graphs, provenance)
+        describe = (networks, *skeletons, _fps(checkpoint, options), graphs, provenance)
         write_manifest(partial, *describe)
         rows = _check(partial, checkpoint, data, options, progress)
         report = {"data": data.title, "rows": [row.to_dict() for row in rows]}
@@ -176,9 +178,19 @@ def _suited(
     }
 
 
-def _skeletons(spec: ModelSpec, options: ExportOptions) -> tuple[Skeleton, Skeleton]:
+def _fps(checkpoint: Checkpoint, options: ExportOptions) -> float:
+    if options.fps is not None:
+        return options.fps
+    stored = checkpoint.trained_on("fps")
+    return float(stored) if isinstance(stored, (int, float)) and 0 < stored < 1000 else H36M_FPS
+
+
+def _skeletons(checkpoint: Checkpoint, options: ExportOptions) -> tuple[Skeleton, Skeleton]:
+    spec = checkpoint.pose.spec
+    stored = checkpoint.trained_on("keypoint_skeleton")
+    name = options.input_skeleton or (stored if isinstance(stored, str) else None)
     return (
-        _skeleton(options.input_skeleton, spec.joints_in, "input"),
+        _skeleton(name, spec.joints_in, "input"),
         _skeleton(options.output_skeleton, spec.joints_out, "output"),
     )
 

@@ -109,12 +109,13 @@ def _from_checkpoint(
 
     checkpoint = load_checkpoint(path, causal)
     spec = checkpoint.pose.spec
+    stored = checkpoint.trained_on("keypoint_skeleton")
     return Model(
         name=path.name,
         spec=spec,
-        skeleton_in=_skeleton(input_skeleton, spec.joints_in, "input"),
+        skeleton_in=_skeleton(input_skeleton or stored, spec.joints_in, "input"),
         skeleton_out=_skeleton(output_skeleton, spec.joints_out, "output"),
-        fps=None,
+        fps=checkpoint.trained_on("fps"),
         bundle=None,
         parameters=checkpoint.pose.tensors,
         provenance={

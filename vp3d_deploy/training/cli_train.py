@@ -93,6 +93,7 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
         "preset": given.preset,
         "settings": settings.to_dict(),
         "fps": clips.labelled[0].fps,
+        "keypoint_skeleton": clips.skeleton_in.name,
         "data": facts["data"],
     }
     module = train(

@@ -94,10 +94,15 @@ def mean_bone_lengths(pose: Tensor, parents: Sequence[int], weight: Tensor | Non
     lengths = torch.linalg.vector_norm(bones, dim=-1)
     if weight is None:
         return lengths.mean((0, 1))
-    return (lengths * weight[..., None]).sum((0, 1)) / weight.sum().clamp(min=1)
+    return (lengths * weight[..., None]).sum((0, 1)) / _total(weight)
 
 
 def _weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return values.mean()
-    return (values * weight).sum() / weight.sum().clamp(min=1)
+    return (values * weight).sum() / _total(weight)
+
+
+def _total(weight: Tensor) -> Tensor:
+    """The sum of weights as a divisor: not quite 0, so that nothing counts for nothing."""
+    return weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

@@ -16,10 +16,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 pytest.importorskip("lightning", reason="training needs Lightning")
 
+from vp3d_deploy.bundle import Bundle  # noqa: E402
 from vp3d_deploy.data import load_own, save_clip  # noqa: E402
 from vp3d_deploy.data.procedural import make_clips  # noqa: E402
 from vp3d_deploy.evaluation.errors import average_errors, clip_errors  # noqa: E402
-from vp3d_deploy.skeleton import H36M_17  # noqa: E402
+from vp3d_deploy.skeleton import H36M_17, get_skeleton  # noqa: E402
 from vp3d_deploy.training import trainer as trainer_module  # noqa: E402
 from vp3d_deploy.training.cli_train import main  # noqa: E402
 from vp3d_deploy.training.presets import PRESETS  # noqa: E402
@@ -86,6 +87,25 @@ def test_a_run_ends_in_a_checkpoint_that_exports_and_results_that_hold(
 
     bundle = export_bundle(ExportOptions(out / "checkpoint.pth", lags=(0, "full")))
     assert bundle.passed
+
+
+def test_a_bundle_knows_the_frame_rate_and_joints_that_its_network_was_trained_on(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    clip = make_clips(1, 80, seed=4)[0]
+    coco = replace(clip, fps=25.0, keypoint_skeleton=get_skeleton("coco17"))
+    save_clip(tmp_path / "data" / "train" / "P0.npz", coco)
+    out = tmp_path / "run"
+    words = ("--epochs", "1", "--check-every", "0", "--batch-size", "40")
+    assert run(tmp_path / "data", out, *words) == 0
+    export_bundle(ExportOptions(out / "checkpoint.pth", forms=("window",)))
+    bundle = Bundle.open(out / "checkpoint.vp3d")
+    assert (bundle.fps, bundle.skeleton_in.name) == (25.0, "coco17")
+    named = ExportOptions(out / "checkpoint.pth", out=tmp_path / "named.vp3d", fps=30.0)
+    export_bundle(replace(named, forms=("window",), input_skeleton="h36m17"))
+    bundle = Bundle.open(tmp_path / "named.vp3d")
+    assert (bundle.fps, bundle.skeleton_in.name) == (30.0, "h36m17")
 
 
 def errors_by_windows(clip, out: Path):
