@@ -74,6 +74,8 @@ class LiftingModule(lightning.LightningModule):
         for network in self.networks.values():
             assert isinstance(network, (TemporalModel, TemporalModelStrided))
             network.set_batch_norm_momentum(momentum)
+            if self.settings.bn_frozen:
+                network.freeze_batch_norm()
 
         self._began = time.monotonic()
 

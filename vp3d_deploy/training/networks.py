@@ -96,6 +96,12 @@ class _Temporal(nn.Module):
             if isinstance(module, nn.BatchNorm1d):
                 module.momentum = momentum
 
+    def freeze_batch_norm(self) -> None:
+        """Use the running statistics, until `train` is called."""
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+
     def _activate(self, x: Tensor, norm: nn.Module) -> Tensor:
         return self.dropout(functional.relu(norm(x)))
 

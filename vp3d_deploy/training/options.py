@@ -62,6 +62,7 @@ _LEARNING = (
         "batch-norm momentum at the start, and what it falls towards",
         {"type": float, "nargs": 2, "metavar": ("FIRST", "LAST")},
     ),
+    _Option("bn_frozen", "normalise with the running statistics, with --init", _SWITCH),
     _Option("precision", "arithmetic of training", {"choices": PRECISIONS}),
     _Option("seed", "of everything that is drawn", _number(int)),
 )

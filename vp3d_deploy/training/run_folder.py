@@ -108,11 +108,14 @@ class RunFolder:
             raise RunError(f"{self.record_file} is damaged: it is not JSON ({error})") from None
         if not isinstance(record, dict) or record.get("format") != FORMAT:
             raise RunError(f"{self.record_file} is not the record of a training run")
-        if record.get("version") != VERSION or not set(record) >= _REQUIRED:
+        if record.get("version") != VERSION:
             raise RunError(
                 f"{self.record_file} has version {record.get('version')!r}, this program reads "
                 f"{VERSION}"
             )
+        missing = sorted(_REQUIRED - set(record))
+        if missing:
+            raise RunError(f"{self.record_file} is damaged: it lacks {', '.join(missing)}")
         return record
 
     def write(self, settings: TrainingSettings, facts: dict[str, Any], finished: bool) -> None:

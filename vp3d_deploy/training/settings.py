@@ -37,6 +37,8 @@ class TrainingSettings:
         image part of an epoch, which is then twice as long (the original repository); "none".
     bn_momentum: the weight of a batch in the running statistics at the start of the run and what
         it falls towards: epoch e of n has first * (last / first) ** (e / n).
+    bn_frozen: normalise with the running statistics and leave them as they are; for runs that
+        begin from trained weights with batches of few chunks, whose own statistics are poor.
     subjects: those with labels; none means all of the training split. subset: the part of each of
         their clips that is used. unlabelled_subjects: seen without labels, in semi-supervised runs;
         none means all clips that have no labels.
@@ -64,6 +66,7 @@ class TrainingSettings:
     amsgrad: bool = False
     weight_decay: float = 0.0
     bn_momentum: tuple[float, float] = (0.1, 0.1)
+    bn_frozen: bool = False
     flip: str = "random"
     subjects: tuple[str, ...] = ()
     subset: float = 1.0
@@ -163,6 +166,8 @@ class TrainingSettings:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainingSettings:
         """The inverse of `to_dict`. Raises SettingsError for unknown fields and wrong values."""
+        if not isinstance(values, Mapping):
+            raise SettingsError(f"training settings are {values!r}, expected names and values")
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
             raise SettingsError(f"training settings have the unknown fields {', '.join(unknown)}")

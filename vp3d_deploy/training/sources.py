@@ -80,14 +80,19 @@ def _is_unlabelled(clip: Clip, settings: TrainingSettings) -> bool:
 
 
 def part_of_each(clips: Sequence[Clip], part: float) -> list[Clip]:
-    """One piece of every clip, its place drawn from the clip's name, the same in every run."""
+    """One piece of every clip, the same in every run.
+
+    Its place is drawn from the clip's length, by the rule of the original repository: so all views
+    of a take show the same piece, and a tenth of the frames is a tenth of the poses.
+    """
     if part == 1:
         return list(clips)
     pieces = []
     for clip in clips:
         length = max(1, round(clip.n_frames * part))
-        digest = hashlib.sha256(clip.name.encode()).digest()
-        start = int.from_bytes(digest[:8], "little") % (clip.n_frames - length + 1)
+        digest = hashlib.sha256(str(clip.n_frames).encode()).digest()
+        drawn = int.from_bytes(digest[:4], "little") / (2**32 - 1)  # 0 to 1, both included
+        start = min(int(drawn * (clip.n_frames - length + 1)), clip.n_frames - length)
         pieces.append(clip.cut(start, start + length))
     return pieces
 

@@ -141,7 +141,7 @@ def _lightning_trainer(
         num_nodes=machine.nodes,
         precision=settings.precision,  # type: ignore[arg-type]
         max_epochs=settings.epochs,
-        callbacks=[saver, RichProgressBar() if watched else _EpochLines()],
+        callbacks=[saver, _Bar(leave=True) if watched else _EpochLines()],
         logger=[logs, TensorBoardLogger(folder.path, name="tensorboard", version=logs.version)],
         plugins=[_AtomicCheckpoints()],
         check_val_every_n_epoch=every or None,
@@ -163,6 +163,21 @@ class _AtomicCheckpoints(TorchCheckpointIO):
     ) -> None:
         with replacing(Path(path)) as partial:
             torch.save(checkpoint, partial)
+
+
+class _Bar(RichProgressBar):
+    """With figures that a person can read; each epoch's bar stays."""
+
+    def get_metrics(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        loss = super().get_metrics(trainer, pl_module).get("loss")
+        shown: dict[str, int | str | float | dict[str, float]] = {}
+        if loss is not None:
+            shown["loss"] = f"{1000 * float(loss):.1f} mm"  # type: ignore[arg-type]
+        if "test/mpjpe_mm" in trainer.callback_metrics:
+            shown["test MPJPE"] = f"{float(trainer.callback_metrics['test/mpjpe_mm']):.1f} mm"
+        return shown
 
 
 class _EpochLines(Callback):

@@ -81,8 +81,11 @@ def test_weights_of_another_network_are_refused(change: dict[str, object], says:
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("family", ["videopose3d", "mmpose-0.x"])
-def test_vp3d_train_begins_from_a_checkpoint_of_any_family(family: str, tmp_path: Path) -> None:
+def test_vp3d_train_begins_from_a_checkpoint_of_any_family(
+    family: str, frozen: bool, tmp_path: Path
+) -> None:
     """With a learning rate of almost nothing the trained network is still the initial one."""
     tensors = random_parameters(SMALL, seed=3)
     write_checkpoint(tmp_path / "there.pth", family, tensors)
@@ -90,11 +93,13 @@ def test_vp3d_train_begins_from_a_checkpoint_of_any_family(family: str, tmp_path
     save_clip(tmp_path / "data" / "train" / "S1.npz", clip(40, seed=1))
     words = f"""
         h36m-27f --data {tmp_path / "data"} --out {tmp_path / "run"} --init {tmp_path / "there.pth"}
-        --widths 3,3 --channels 8 --epochs 1 --lr 1e-12 --check-every 0 --threads 1
+        --widths 3,3 --channels 8 --epochs 2 --lr 1e-12 --check-every 0 --threads 1
     """
-    code = main(words.split())
+    code = main([*words.split(), "--bn-frozen" if frozen else "--no-bn-frozen"])
     assert code == 0
     trained = torch.load(tmp_path / "run" / "checkpoint.pth", weights_only=True)["pose"]
     for name, values in tensors.items():
-        if "running" not in name:
+        if frozen or "running" not in name:
             np.testing.assert_allclose(trained[name], values, rtol=0, atol=1e-6, err_msg=name)
+    moved = np.abs(trained["expand.bn.running_mean"] - tensors["expand.bn.running_mean"]).max()
+    assert (moved > 0) != frozen

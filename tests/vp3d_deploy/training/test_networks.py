@@ -13,6 +13,7 @@ from vp3d_deploy.training.networks import (  # noqa: E402
     ByteDropout,
     TemporalModel,
     TemporalModelStrided,
+    twin,
 )
 
 Float64 = NDArray[np.float64]
@@ -301,3 +302,81 @@ def test_autocast_keeps_keypoints_and_coordinates_in_float32() -> None:
     torch.testing.assert_close(
         found, expected.reshape(1, -1, 3).expand(3, -1, -1), rtol=0, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=IDS)
+@pytest.mark.parametrize("to_strided", [False, True], ids=["to dilated", "to strided"])
+def test_a_twin_is_the_same_network_in_another_form(spec: ModelSpec, to_strided: bool) -> None:
+    dilated, strided = pair(spec)
+    one, form = (dilated, TemporalModelStrided) if to_strided else (strided, TemporalModel)
+    other = twin(form, one)
+    assert type(other) is form
+    assert other.spec == spec
+    ours, theirs = one.state_dict(keep_vars=True), other.state_dict(keep_vars=True)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert theirs[name] is value, name
+
+    def same(x: torch.Tensor) -> None:
+        with torch.no_grad():
+            y, y_other = (n.eval()(x).reshape(3, -1) for n in (one, other))
+        torch.testing.assert_close(y_other, y, rtol=0, atol=1e-5)
+
+    x = inputs(spec, batch=3)
+    same(x)
+    # What one learns the other knows: parameters, batch statistics and their momentum.
+    before = {name: value.detach().clone() for name, value in ours.items()}
+    other.set_batch_norm_momentum(0.7)
+    assert one.expand.bn.momentum == 0.7
+    other.train()
+    optimiser = torch.optim.Adam(other.parameters(), 0.01)
+    other(x).square().sum().backward()
+    optimiser.step()
+    for name, value in one.state_dict().items():
+        assert not torch.equal(value, before[name]), name
+    same(x)
+
+
+def test_a_twin_drops_as_much_and_shares_its_mode() -> None:
+    strided = TemporalModelStrided(SPECS[0], dropout=0.5)
+    other = twin(TemporalModel, strided)
+    assert other.dropout.dropped_of_256 == 128
+    other.eval()
+    assert not any(module.training for module in strided.children())
+
+
+@pytest.mark.parametrize("spec", [SPECS[0], SPECS[3], SPECS[5]], ids=[IDS[0], IDS[3], IDS[5]])
+@pytest.mark.parametrize("form", ["dilated", "strided"])
+def test_autocast_reads_and_writes_in_float32(spec: ModelSpec, form: str) -> None:
+    """Inputs differ by less than bfloat16 can tell from 1, and all that the layers between pass on
+    are whole numbers below 8, which it holds: only a rounded first or last layer shows."""
+    network = dict(zip(("dilated", "strided"), pair(spec), strict=True))[form].eval()
+    n_inputs, middle = spec.joints_in * spec.features, spec.filter_widths[0] // 2
+    generator = torch.Generator().manual_seed(5)
+    steps = torch.randint(
+        8, (3, spec.receptive_field, spec.joints_in, spec.features), generator=generator
+    )
+    x = 1 + steps / 1024
+    with torch.no_grad():
+        exact = network(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert not torch.equal(network(x), exact), "nothing is computed in bfloat16"
+        for name, value in network.named_parameters():
+            if "mix_bn" in name:
+                value.zero_()  # levels add nothing to what they pass on
+        network.expand.conv.weight.zero_()
+        for channel in range(spec.channels):  # the difference of two inputs
+            network.expand.conv.weight[channel, channel % n_inputs, middle] = 1
+            network.expand.conv.weight[channel, (channel + 3) % n_inputs, middle] = -1
+        norm = network.expand.bn
+        for value, number in (
+            (norm.weight, 1024), (norm.bias, 0), (norm.running_mean, 0), (norm.running_var, 1)
+        ):  # fmt: skip
+            value.fill_(number)
+        exact = network.double()(x.double())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = network.float()(x)
+    assert found.dtype == torch.float32
+    assert exact.std() > 0.5
+    # The norm's eps moves whole numbers by 5e-6 of themselves.
+    np.testing.assert_allclose(found.numpy(), exact.numpy(), rtol=0, atol=2e-4)

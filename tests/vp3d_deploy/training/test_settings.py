@@ -104,7 +104,7 @@ CHANGED = {
     "keypoints": "cpn", "filter_widths": (3, 5), "channels": 64, "causal": True, "dropout": 0.1,
     "epochs": 3, "batch_size": 32, "unlabelled_batch_size": 16, "chunk": 4,
     "learning_rate": 0.5, "schedule": "cosine", "lr_decay": 0.5, "lr_decay_epochs": 2,
-    "amsgrad": True, "weight_decay": 0.01, "bn_momentum": (0.2, 0.01), "flip": "both",
+    "amsgrad": True, "weight_decay": 0.01, "bn_momentum": (0.2, 0.01), "bn_frozen": True, "flip": "both",
     "subjects": ("S1",), "subset": 0.5, "unlabelled_subjects": ("S5", "S6"), "trajectory": True,
     "warmup_epochs": 1, "projection_weight": 0.5, "bone_weight": 2.0, "lag_zero": 0.25,
     "lag_any": 0.5, "views": True, "procedural_clips": 3, "precision": "bf16-mixed", "seed": 7,
