@@ -16,6 +16,7 @@ from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Engine, Output
 from vp3d_deploy.keypoints import KeypointsError, check_clip, check_duration, check_fps
 from vp3d_deploy.live import LiveStream
+from vp3d_deploy.mirror import MIRROR_X, check_sides, mirrored
 from vp3d_deploy.network_input import NetworkInput
 from vp3d_deploy.observe import FADE_S, HOLD_S, Screen, anyone, fill_clip
 from vp3d_deploy.poses import Poses
@@ -116,7 +117,7 @@ class Lifter:
         points_px, scores = check_clip(keypoints, scores, source, image_size)
         network_input = self._network_input(source)
         if flip:
-            self._check_sides()
+            check_sides(self.skeleton, self.bundle.skeleton_out)
         clip_fps = self.fps if fps is None else check_fps(fps)
         gaps = check_duration("hold_s", hold_s), check_duration("fade_s", fade_s)
         screen = Screen(image_size)
@@ -224,15 +225,6 @@ class Lifter:
         features = self.bundle.spec.features
         return NetworkInput(source, self.skeleton, self.bundle.skeleton_out, features)
 
-    def _check_sides(self) -> None:
-        """Refuse to mirror people whose left and right joints are not known."""
-        for skeleton in (self.skeleton, self.bundle.skeleton_out):
-            if not skeleton.left and skeleton.n_joints > 1:
-                raise KeypointsError(
-                    f"flip needs to know which joints are left and right, and the bundle's "
-                    f"skeleton {skeleton.name!r} does not say; lift without flip"
-                )
-
     def _checked_lag(self, lag: int) -> int:
         most = self.bundle.spec.lookahead
         try:
@@ -275,20 +267,11 @@ class Lifter:
         output = self.engine.sequence(keypoints)
         if not flip:
             return output
-        mirrored = self.engine.sequence(_mirrored(keypoints, self.skeleton))
-        pose = (output.pose + _mirrored(mirrored.pose, self.bundle.skeleton_out)) / 2
-        if output.trajectory is None or mirrored.trajectory is None:
+        turned = self.engine.sequence(mirrored(keypoints, self.skeleton))
+        pose = (output.pose + mirrored(turned.pose, self.bundle.skeleton_out)) / 2
+        if output.trajectory is None or turned.trajectory is None:
             return Output(pose, None)
-        return Output(pose, (output.trajectory + mirrored.trajectory * _MIRROR_X) / 2)
-
-
-_MIRROR_X = np.array([-1, 1, 1], np.float32)
-
-
-def _mirrored(points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """(..., J, 2|3) as seen in a mirror: x changes its sign, left and right their places."""
-    swapped = points.take(skeleton.flip_order, axis=-2)
-    return swapped * _MIRROR_X[: points.shape[-1]]
+        return Output(pose, (output.trajectory + turned.trajectory * MIRROR_X) / 2)
 
 
 def _pieces(n_people: int, n_frames: int, receptive_field: int) -> Iterator[tuple[slice, slice]]:

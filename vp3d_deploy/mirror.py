@@ -6,7 +6,7 @@ import numpy as np
 
 from vp3d_deploy.skeleton import Skeleton, SkeletonError
 
-_MIRROR_X = np.array([-1, 1, 1], np.float32)
+MIRROR_X = np.array([-1, 1, 1], np.float32)
 
 
 def mirrored(points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -16,7 +16,7 @@ def mirrored(points: np.ndarray, skeleton: Skeleton) -> np.ndarray:
     Returns a new array of the same shape, float32 for float32.
     """
     swapped = points.take(skeleton.flip_order, axis=-2)
-    return swapped * _MIRROR_X[: points.shape[-1]]
+    return swapped * MIRROR_X[: points.shape[-1]]
 
 
 def check_sides(*skeletons: Skeleton) -> None:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from vp3d_deploy.bundle import FORMS
-from vp3d_export.exporter import FULL_LAG, ExportOptions, export_bundle
+from vp3d_deploy.evaluation.lags import FULL_LAG
+from vp3d_export.exporter import ExportOptions, export_bundle
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.report import StepProgress, print_report, report_values
 

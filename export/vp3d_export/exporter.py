@@ -13,6 +13,7 @@ from typing import Any
 
 from vp3d_deploy.bundle import FORMS, PARITY, Bundle
 from vp3d_deploy.engines import open_engine
+from vp3d_deploy.evaluation.lags import lags_in_frames
 from vp3d_deploy.skeleton import H36M_17, Skeleton, get_skeleton
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.bias_correction import correct_last_bias
@@ -31,7 +32,6 @@ from vp3d_export.reference import PyTorchReference
 
 # What the published networks were trained at: Human3.6M's cameras run at 50 Hz.
 H36M_FPS = 50.0
-FULL_LAG = "full"
 
 Progress = Callable[[str], None]
 
@@ -134,17 +134,10 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
 
 def resolve_lags(spec: ModelSpec, lags: tuple[int | str, ...]) -> tuple[int, ...]:
     """Lags in frames, sorted, each once; raises ExportError for those the network cannot have."""
-    frames = set()
-    for lag in lags:
-        value = spec.lookahead if lag == FULL_LAG else lag
-        if not isinstance(value, int) or not 0 <= value <= spec.lookahead:
-            kind = "causal network" if spec.causal else f"network of {spec.receptive_field} frames"
-            raise ExportError(
-                f"lag {lag} is not possible: a {kind} can trail the camera by 0 to "
-                f'{spec.lookahead} frames ("{FULL_LAG}")'
-            )
-        frames.add(value)
-    return tuple(sorted(frames))
+    try:
+        return lags_in_frames(spec, lags)
+    except ValueError as error:
+        raise ExportError(str(error)) from None
 
 
 def _networks(checkpoint: Checkpoint) -> dict[str, ModelSpec]:

@@ -27,8 +27,17 @@ def lags_to_measure(spec: ModelSpec, asked: Sequence[int | str] = ()) -> tuple[i
             return tuple(range(full + 1))
         spaced = np.geomspace(1, full, _STEPS).round().astype(int)
         return tuple(sorted({0, *spaced.tolist()}))
+    return lags_in_frames(spec, asked)
+
+
+def lags_in_frames(spec: ModelSpec, lags: Sequence[int | str]) -> tuple[int, ...]:
+    """Lags in frames, ascending, each once. lags: frames or "full".
+
+    Raises ValueError for a lag that the network cannot have.
+    """
+    full = spec.lookahead
     frames = set()
-    for lag in asked:
+    for lag in lags:
         value = full if lag == FULL_LAG else lag
         if not isinstance(value, int) or not 0 <= value <= full:
             kind = "causal network" if spec.causal else f"network of {spec.receptive_field} frames"

@@ -14,6 +14,8 @@ from vp3d_deploy.data.motion import load_motion
 from vp3d_deploy.evaluation.clips import share_frames, stand_ins
 from vp3d_deploy.evaluation.model import Model
 
+_LONGEST_SUBJECTS = 24  # characters of a title
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -48,7 +50,10 @@ class Description:
     @property
     def title(self) -> str:
         """In a few words, for tables and pictures."""
-        subjects = f", {' '.join(self.subjects)}" if self.subjects else ""
+        names = " ".join(self.subjects)
+        if len(names) > _LONGEST_SUBJECTS:
+            names = f"{len(self.subjects)} subjects"
+        subjects = f", {names}" if names else ""
         return f"{self.folder}{subjects}, {self.keypoints} keypoints, {self.n_frames:,} frames"
 
     def values(self) -> dict[str, Any]:
