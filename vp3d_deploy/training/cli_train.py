@@ -6,7 +6,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
     settings = settings_of(given)
     folder = RunFolder(given.out)
-    # Of several processes the first keeps the folder; the others are started by it.
-    first = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    first = is_first_process(os.environ)
     record = folder.resume(settings) if given.resume else None
     if first and record is None:
         folder.check_new()
@@ -147,6 +146,8 @@ def _announcement(settings: TrainingSettings, clips: TrainingClips) -> str:
     text = f"training on {frames} frames of {len(clips.labelled)} clips"
     if clips.unlabelled:
         text += f", and {sum(clip.n_frames for clip in clips.unlabelled)} frames without labels"
+        if settings.warmup_epochs >= settings.epochs:
+            text += " that never join (warmup_epochs)"
     return f"{text}, {settings.epochs} epochs"
 
 
@@ -164,8 +165,21 @@ def _summary(folder: RunFolder, results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def is_first_process(environment: Mapping[str, str]) -> bool:
+    """Whether this is the process that keeps the run's folder, of all on all machines.
+
+    Launchers number processes in variables of their own: torchrun in RANK, SLURM in SLURM_PROCID,
+    Lightning in LOCAL_RANK on each machine, with NODE_RANK or GROUP_RANK for the machine.
+    """
+    for name in ("RANK", "SLURM_PROCID"):
+        if name in environment:
+            return int(environment[name]) == 0
+    node = environment.get("NODE_RANK", environment.get("GROUP_RANK", "0"))
+    return int(environment.get("LOCAL_RANK", "0")) == 0 and int(node) == 0
+
+
 def _say(text: str) -> None:
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+    if is_first_process(os.environ):
         print(text, file=sys.stderr, flush=True)
 
 

@@ -13,6 +13,7 @@ _COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#862e9c")
 _ERRORS = {
     "train/pose": ("training loss (with dropout)", 1000.0),
     "test/mpjpe_mm": ("test MPJPE", 1.0),
+    "test/lag0_mpjpe_mm": ("live at lag 0", 1.0),
 }
 _OTHERS = {
     "train/trajectory": ("trajectory, m per m of depth", 1.0),

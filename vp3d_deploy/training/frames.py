@@ -115,6 +115,11 @@ def frames_of(clips: Sequence[Clip], labelled: bool) -> Frames:
                 f"clip {clip.name!r} has no camera; without labels the pose is learnt from its "
                 "projection, which needs the camera's intrinsics"
             )
+        if clip.camera is not None and clip.camera.image_size != tuple(clip.image_size):
+            raise ValueError(
+                f"clip {clip.name!r} has images of {clip.image_size}, its camera of "
+                f"{clip.camera.image_size}; they must agree"
+            )
         if not np.isfinite(clip.keypoints_px).all():
             raise ValueError(
                 f"clip {clip.name!r} has keypoints that are not finite; fill or leave out the "

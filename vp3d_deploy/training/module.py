@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,10 +11,11 @@ import lightning.pytorch as lightning
 import torch
 from torch import Tensor, nn
 
-from vp3d_deploy.camera import normalize_screen
 from vp3d_deploy.data.clip import Clip
-from vp3d_deploy.skeleton import Skeleton
+from vp3d_deploy.evaluation.clips import pad_clip, prepare_clip
+from vp3d_deploy.skeleton import H36M_17, Skeleton
 from vp3d_deploy.spec import ModelSpec
+from vp3d_deploy.training.lagged import TemporalModelLagged
 from vp3d_deploy.training.losses import (
     bone_length_loss,
     pose_loss,
@@ -33,6 +35,10 @@ class CheckClip(NamedTuple):
 
     keypoints: Tensor
     pose: Tensor
+
+
+class TrainingError(RuntimeError):
+    """A machine on which, or a state from which, a run cannot go on."""
 
 
 class LiftingModule(lightning.LightningModule):
@@ -89,6 +95,11 @@ class LiftingModule(lightning.LightningModule):
                 figures[name] = float(value)
         self.history.append(figures)
         self._measured = False
+        if not math.isfinite(figures["train/pose"]):
+            raise TrainingError(
+                f"the loss of epoch {self.current_epoch + 1} is not finite: the run diverged; "
+                "begin again with a lower --lr, or with --precision 32-true"
+            )
 
     def on_validation_epoch_end(self) -> None:
         self._measured = True
@@ -116,7 +127,7 @@ class LiftingModule(lightning.LightningModule):
         }
         total = sum(weights.get(name, 1.0) * value for name, value in losses.items())
         assert isinstance(total, Tensor)
-        self.log("loss", total.detach(), prog_bar=True, logger=False)
+        self.log("pose loss", losses["pose"].detach(), prog_bar=True, logger=False)
         return total
 
     def losses(self, batch: StepBatch) -> dict[str, Tensor]:
@@ -139,7 +150,7 @@ class LiftingModule(lightning.LightningModule):
             losses["projection"] = projection_loss(
                 pose[n:],
                 answers["trajectory"][n:],
-                _answered(unlabelled.keypoints, self.spec),
+                _answered(unlabelled.keypoints, self.spec)[..., :2],
                 unlabelled.intrinsics,
                 unlabelled.weight,
             )
@@ -157,12 +168,17 @@ class LiftingModule(lightning.LightningModule):
         return (answers[:, None] if answers.ndim == 3 else answers).float()
 
     def validation_step(self, clip: CheckClip, batch_idx: int) -> None:
-        """MPJPE of the pose network over whole clips, without flips, in mm."""
-        network = twin(TemporalModel, self.networks["pose"])
-        predicted = network.eval()(clip.keypoints[None])[0].float()
-        self._log(
-            "test/mpjpe_mm", _MM * pose_loss(predicted[None], clip.pose[None]), len(clip.pose)
-        )
+        """MPJPE of the pose network over whole clips, without flips, in mm; where it is trained
+        for live answers, theirs at lag 0 too."""
+        network = twin(TemporalModel, self.networks["pose"]).eval()
+        errors = {"test/mpjpe_mm": network(clip.keypoints[None])}
+        if self.settings.lag_zero + self.settings.lag_any > 0:
+            live = twin(TemporalModelLagged, self.networks["pose"]).eval()
+            seen = _answered(clip.keypoints[None], self.spec)
+            errors["test/lag0_mpjpe_mm"] = live(seen, 0)
+        for name, predicted in errors.items():
+            error = _MM * pose_loss(predicted.float(), clip.pose[None])
+            self._log(name, error, len(clip.pose))
 
     def _log(self, name: str, value: Tensor, count: int) -> None:
         self.log(
@@ -179,22 +195,21 @@ class LiftingModule(lightning.LightningModule):
 
 
 def _answered(keypoints: Tensor, spec: ModelSpec) -> Tensor:
-    """The 2D of the frames that samples answer for: (B, c+R-1, J, F) -> (B, c, J, 2)."""
+    """The frames that samples answer for: (B, c+R-1, J, F) -> (B, c, J, F)."""
     c = keypoints.shape[1] - spec.receptive_field + 1
-    return keypoints[:, spec.pad_left : spec.pad_left + c, :, :2]
+    return keypoints[:, spec.pad_left : spec.pad_left + c]
 
 
 def check_clips(clips: Sequence[Clip], spec: ModelSpec) -> list[CheckClip]:
-    """Clips with ground truth, padded and root-relative, as the validation loop reads them.
+    """Clips with ground truth, as the validation loop reads them: as vp3d-eval does, padded.
 
     Raises ValueError naming a clip without ground truth.
     """
     prepared = []
     for clip in clips:
-        keypoints = torch.from_numpy(normalize_screen(clip.keypoints_px, clip.image_size))
-        at = torch.arange(-spec.pad_left, len(keypoints) + spec.pad_right)
-        if clip.pose_m is None:
+        seen = prepare_clip(clip, spec, clip.keypoint_skeleton, H36M_17)
+        if seen.pose_m is None:
             raise ValueError(f"test clip {clip.name!r} has no 3D poses to compare with")
-        pose = torch.from_numpy(clip.pose_m - clip.pose_m[:, :1])
-        prepared.append(CheckClip(keypoints[at.clamp(0, len(keypoints) - 1)], pose))
+        padded = pad_clip(spec, seen.keypoints)
+        prepared.append(CheckClip(torch.from_numpy(padded), torch.from_numpy(seen.pose_m)))
     return prepared

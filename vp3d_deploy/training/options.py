@@ -74,6 +74,7 @@ _DATA = (
     _Option("lag_zero", "part of windows cut at their own frame", _number(float, "PART")),
     _Option("lag_any", "part of windows cut at any lag", _number(float, "PART")),
     _Option("views", "see the poses anew each epoch: cameras, bodies, noise", _SWITCH),
+    _Option("foreign_joints", "with --views: joints are another marker set's", _SWITCH),
     _Option("procedural_clips", "invented clips to add, with --views", _number(int)),
 )
 _SEMI = (

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vp3d_deploy.mirror import check_sides
 from vp3d_deploy.skeleton import Skeleton
 from vp3d_deploy.spec import ModelSpec
 from vp3d_deploy.training.frames import Batch, Frames
@@ -48,8 +49,11 @@ class EpochBatches:
     ) -> None:
         """skeletons: of the keypoints and of the poses, whose sides a mirror exchanges.
 
-        Raises ValueError if a process would get fewer than two samples per batch.
+        Raises ValueError if a process would get fewer than two samples per batch, and for
+        skeletons without sides where samples are to be mirrored.
         """
+        if settings.flip != "none":
+            check_sides(*skeletons)
         self._labelled, self._unlabelled = labelled, unlabelled
         self._settings, self._spec = settings, spec
         self._mirror = Mirror(*skeletons)

@@ -21,6 +21,18 @@ class SettingsError(ValueError):
     """Settings that describe no training run."""
 
 
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word",
+          tuple: "a list"}  # fmt: skip
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """Whether a value is what a field with a default of this type holds."""
+    if kind in (int, float):
+        numbers = (int,) if kind is int else (int, float)
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
 @dataclass(frozen=True)
 class TrainingSettings:
     """One training run. Presets are instances of it; every field is an option of vp3d-train.
@@ -47,7 +59,9 @@ class TrainingSettings:
     lag_zero, lag_any: parts of the windows whose frames after t + lag are replaced by frame
         t + lag, as a live stream sees them: at lag 0, and at a lag drawn from 0 .. full.
     views: see the recorded poses anew every epoch, by other cameras and on other bodies
-        (views.py). procedural_clips: clips of invented motion to add (with `views`).
+        (views.py). foreign_joints: with `views`, the recorded joints are another marker set's
+        under Human3.6M's names, and part of the bodies get Human3.6M's own (bodies.py).
+        procedural_clips: clips of invented motion to add (with `views`).
     """
 
     keypoints: str = "gt"
@@ -78,11 +92,18 @@ class TrainingSettings:
     lag_zero: float = 0.0
     lag_any: float = 0.0
     views: bool = False
+    foreign_joints: bool = False
     procedural_clips: int = 0
     precision: str = "32-true"
     seed: int = 1
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if not _is_of(getattr(self, field.name), type(field.default)):
+                kind = _KINDS[type(field.default)]
+                raise SettingsError(
+                    f"{field.name} is {getattr(self, field.name)!r}, expected {kind}"
+                )
         for name, wrong, expected in self._problems():
             if wrong:
                 raise SettingsError(f"{name} is {getattr(self, name)!r}, expected {expected}")
@@ -93,8 +114,11 @@ class TrainingSettings:
             )
         if self.semi_supervised and self.views:
             raise SettingsError("views invents poses with labels; it does not go with unlabelled")
-        if self.procedural_clips and not self.views:
-            raise SettingsError("procedural_clips are only used together with views")
+        if (self.procedural_clips or self.foreign_joints) and not self.views:
+            raise SettingsError("procedural_clips and foreign_joints are only used with views")
+        both = sorted({*self.subjects} & {*self.unlabelled_subjects})
+        if both:
+            raise SettingsError(f"{', '.join(both)} cannot be seen both with labels and without")
         if self.lag_zero + self.lag_any > 0 and (self.chunk > 1 or self.causal):
             raise SettingsError(
                 "lag_zero and lag_any cut single windows: they need chunk 1 and a network that "

@@ -53,7 +53,9 @@ def choose_clips(clips: Sequence[Clip], settings: TrainingSettings) -> TrainingC
     labelled = [
         clip
         for clip in clips
-        if clip.pose_m is not None and (not settings.subjects or clip.subject in settings.subjects)
+        if clip.pose_m is not None
+        and not _is_unlabelled(clip, settings)
+        and (not settings.subjects or clip.subject in settings.subjects)
     ]
     unlabelled = [clip for clip in clips if _is_unlabelled(clip, settings)]
     if not labelled:
@@ -140,6 +142,7 @@ class SeenAnew:
         n_invented = settings.procedural_clips
         invented = make_clips(n_invented, _PROCEDURAL_FRAMES, seed=_PROCEDURAL_SEED)
         self._foreign = np.arange(len(clips) + n_invented) < len(clips)
+        self._foreign &= settings.foreign_joints
         world, cameras = [], []
         for clip in (*clips, *invented):
             if clip.pose_m is None or clip.camera is None:

@@ -22,7 +22,7 @@ from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.training.checkpoint import save_checkpoint
 from vp3d_deploy.training.data_module import MotionData
 from vp3d_deploy.training.initial import set_initial_weights
-from vp3d_deploy.training.module import LiftingModule
+from vp3d_deploy.training.module import LiftingModule, TrainingError
 from vp3d_deploy.training.run_folder import RunFolder
 from vp3d_deploy.training.settings import TrainingSettings
 from vp3d_deploy.training.sources import TrainingClips
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 # Test errors during a run: about this many points on its curve.
 _CHECKS = 40
-
-
-class TrainingError(RuntimeError):
-    """A machine on which, or a state from which, the run cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,10 @@ def train(
     Raises ValueError for data that cannot be trained on, TrainingError for a machine that cannot.
     """
     check_machine(machine, settings)
+    if settings.bn_frozen and initial is None:
+        raise ValueError("--bn-frozen keeps the statistics of trained weights; give them: --init")
+    # cuDNN would round the dilated form's convolutions to TF32, but not the strided products.
+    torch.backends.cudnn.allow_tf32 = False
     if machine.threads:
         torch.set_num_threads(machine.threads)
     torch.manual_seed(settings.seed)
@@ -171,10 +171,10 @@ class _Bar(RichProgressBar):
     def get_metrics(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        loss = super().get_metrics(trainer, pl_module).get("loss")
+        loss = super().get_metrics(trainer, pl_module).get("pose loss")
         shown: dict[str, int | str | float | dict[str, float]] = {}
         if loss is not None:
-            shown["loss"] = f"{1000 * float(loss):.1f} mm"  # type: ignore[arg-type]
+            shown["pose loss"] = f"{1000 * float(loss):.1f} mm"  # type: ignore[arg-type]
         if "test/mpjpe_mm" in trainer.callback_metrics:
             shown["test MPJPE"] = f"{float(trainer.callback_metrics['test/mpjpe_mm']):.1f} mm"
         return shown

@@ -105,6 +105,7 @@ CHANGED = {
     "epochs": 3, "batch_size": 32, "unlabelled_batch_size": 16, "chunk": 4,
     "learning_rate": 0.5, "schedule": "cosine", "lr_decay": 0.5, "lr_decay_epochs": 2,
     "amsgrad": True, "weight_decay": 0.01, "bn_momentum": (0.2, 0.01), "bn_frozen": True,
+    "foreign_joints": True,
     "flip": "both",
     "subjects": ("S1",), "subset": 0.5, "unlabelled_subjects": ("S5", "S6"), "trajectory": True,
     "warmup_epochs": 1, "projection_weight": 0.5, "bone_weight": 2.0, "lag_zero": 0.25,
@@ -114,6 +115,7 @@ CHANGED = {
 WITH = {
     "unlabelled_subjects": ("unlabelled_batch_size", "subjects"),
     "procedural_clips": ("views",),
+    "foreign_joints": ("views",),
 }
 
 
@@ -136,9 +138,9 @@ def test_settings_survive_json() -> None:
     ("values", "says"),
     [
         ({"colour": 1, "anchor": 2}, "unknown fields anchor, colour"),
-        ({"epochs": "ten"}, "damaged"),
-        ({"learning_rate": None}, "damaged"),
-        ({"bn_momentum": 0.1}, "damaged"),
+        ({"epochs": "ten"}, "epochs is 'ten', expected a whole number"),
+        ({"learning_rate": None}, "learning_rate is None, expected a number"),
+        ({"bn_momentum": 0.1}, "bn_momentum is 0.1, expected a list"),
     ],
 )
 def test_damaged_settings_are_refused(values: dict[str, object], says: str) -> None:
@@ -231,3 +233,20 @@ def test_a_network_that_is_none_is_refused_when_it_is_asked_for(
 ) -> None:
     with pytest.raises(ValueError, match=says):
         TrainingSettings(**change).pose_spec(17, 2, 17)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", 2.5), ("seed", 1.5), ("channels", True), ("subjects", "S1"), ("causal", "no"),
+     ("learning_rate", "fast"), ("keypoints", 3), ("bn_momentum", 0.1)],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_named(field: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"{field} is {value!r}, expected"):
+        TrainingSettings(**{field: value})  # type: ignore[arg-type]
+
+
+def test_nobody_is_seen_both_with_labels_and_without() -> None:
+    with pytest.raises(SettingsError, match="S5 cannot be seen both"):
+        TrainingSettings(
+            subjects=("S1", "S5"), unlabelled_subjects=("S5", "S6"), unlabelled_batch_size=8
+        )

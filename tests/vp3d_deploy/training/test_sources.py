@@ -250,3 +250,11 @@ def test_what_cannot_be_seen_anew_is_named() -> None:
             SeenAnew([lacking], SPECS[0], settings)
     with pytest.raises(ValueError, match="coco17"):
         SeenAnew([replace(one, keypoint_skeleton=COCO_17)], SPECS[0], settings)
+
+
+def test_subjects_seen_without_labels_are_not_among_those_with() -> None:
+    clips = [clip(20, seed, subject=f"S{seed}") for seed in (1, 5, 6)]
+    settings = TrainingSettings(unlabelled_subjects=("S5",), unlabelled_batch_size=8)
+    chosen = choose_clips(clips, settings)
+    assert [one.subject for one in chosen.labelled] == ["S1", "S6"]
+    assert [one.subject for one in chosen.unlabelled] == ["S5"]

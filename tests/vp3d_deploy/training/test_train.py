@@ -22,7 +22,7 @@ from vp3d_deploy.data.procedural import make_clips  # noqa: E402
 from vp3d_deploy.evaluation.errors import average_errors, clip_errors  # noqa: E402
 from vp3d_deploy.skeleton import H36M_17, get_skeleton  # noqa: E402
 from vp3d_deploy.training import trainer as trainer_module  # noqa: E402
-from vp3d_deploy.training.cli_train import main  # noqa: E402
+from vp3d_deploy.training.cli_train import is_first_process, main  # noqa: E402
 from vp3d_deploy.training.presets import PRESETS  # noqa: E402
 from vp3d_export.checkpoint import load_checkpoint  # noqa: E402
 from vp3d_export.exporter import ExportOptions, export_bundle  # noqa: E402
@@ -228,6 +228,8 @@ def test_bad_input_gets_one_sentence(
     assert "filter widths must be odd" in refused(capsys, run(data, out, "--widths", "3,4"))
     assert "'3;3', expected odd numbers" in refused(capsys, run(data, out, "--widths", "3;3"))
     assert "no NVIDIA GPU" in refused(capsys, run(data, out, "--accelerator", "gpu"))
+    assert "give them: --init" in refused(capsys, run(data, out, "--bn-frozen"))
+    out = tmp_path / "other run"
     assert "holds no run to resume" in refused(capsys, run(data, out, "--resume"))
     assert "S5" in refused(capsys, run(data, out, preset="h36m-27f-semi"))
     assert not out.exists()
@@ -288,3 +290,30 @@ def test_help_and_list_need_no_torch() -> None:
         "raise SystemExit(main(['--list']))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = ("--lr", "1e30", "--epochs", "2", "--batch-size", "64", "--check-every", "0")
+    said = refused(capsys, run(data, out, *words))
+    assert "is not finite: the run diverged" in said
+    assert not (out / "checkpoint.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "first"),
+    [
+        ({}, True),
+        ({"LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1"}, False),
+        ({"LOCAL_RANK": "0", "GROUP_RANK": "1", "RANK": "2"}, False),
+        ({"LOCAL_RANK": "0", "RANK": "0", "GROUP_RANK": "0"}, True),
+        ({"SLURM_PROCID": "0", "SLURM_LOCALID": "0"}, True),
+        ({"SLURM_PROCID": "3", "SLURM_LOCALID": "0"}, False),
+    ],
+)
+def test_one_process_of_all_keeps_the_folder(environment: dict[str, str], first: bool) -> None:
+    assert is_first_process(environment) == first
