@@ -10,7 +10,7 @@ import numpy as np
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines.base import Engine, StreamEngine
 from vp3d_deploy.evaluation.predict import Advance, over_clip
-from vp3d_deploy.training.windows import window_frames
+from vp3d_deploy.evaluation.windows import window_frames
 
 # Clips that are streamed at once; all of them share each pass over the weights.
 STREAM_ROWS = 32

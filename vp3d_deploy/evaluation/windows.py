@@ -26,15 +26,8 @@ def window_frames(
     centres = np.arange(n_frames)[:, None]
     offsets = np.arange(-spec.pad_left, spec.pad_right + 1)[None, :]
     if lag is not None:
-        offsets = clamp_offsets(offsets, np.asarray(lag, dtype=np.int64))
+        lags = np.asarray(lag, dtype=np.int64)
+        if np.any(lags < 0):
+            raise ValueError(f"a lag is at least 0 frames, not {int(np.min(lags))}")
+        offsets = np.minimum(offsets, lags.reshape(-1, 1))
     return np.clip(centres + offsets, 0, n_frames - 1)
-
-
-def clamp_offsets(offsets: NDArray[np.int64], lag: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Replace offsets beyond the lag by the lag: offsets (1, R), lag () or (N,) -> (1|N, R).
-
-    Raises ValueError if a lag is negative.
-    """
-    if np.any(lag < 0):
-        raise ValueError(f"a lag is at least 0 frames, not {int(np.min(lag))}")
-    return np.minimum(offsets, lag.reshape(-1, 1))

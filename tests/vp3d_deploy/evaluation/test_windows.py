@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vp3d_deploy.evaluation.windows import window_frames
 from vp3d_deploy.spec import ModelSpec
-from vp3d_deploy.training.windows import window_frames
 
 SYMMETRIC = ModelSpec((3, 3), 4)
 CAUSAL = ModelSpec((3, 3), 4, causal=True)
