@@ -32,7 +32,7 @@ from vp3d_deploy.skeleton import H36M_17  # noqa: E402
 from vp3d_deploy.training.presets import PRESETS  # noqa: E402
 from vp3d_deploy.training.run_folder import RunFolder  # noqa: E402
 from vp3d_deploy.training.sources import choose_clips  # noqa: E402
-from vp3d_deploy.training.trainer import Machine, train  # noqa: E402
+from vp3d_deploy.training.trainer import Machine, prepare, train  # noqa: E402
 from vp3d_export.exporter import ExportOptions, ExportResult, export_bundle  # noqa: E402
 from vp3d_export.parity import DEFAULT_LIMITS  # noqa: E402
 
@@ -72,7 +72,8 @@ def briefly_trained(name: str, h36m: Path, out: Path) -> Path:
     )
     folder = RunFolder(out)
     folder.begin(settings, {})
-    train(settings, few, [], folder, Machine(check_every=0), resume=False, meta={"preset": name})
+    module, data = prepare(settings, few, [])
+    train(module, data, folder, Machine(check_every=0), resume=False, meta={"preset": name})
     return folder.checkpoint
 
 

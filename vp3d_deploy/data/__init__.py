@@ -2,7 +2,7 @@
 
 from vp3d_deploy.data.clip import Clip, ClipError
 from vp3d_deploy.data.h36m import TEST_SUBJECTS, TRAIN_SUBJECTS, load_h36m
-from vp3d_deploy.data.motion import load_motion
+from vp3d_deploy.data.motion import has_split, load_motion
 from vp3d_deploy.data.npy import DataFileError, load_npy, load_npz
 from vp3d_deploy.data.own import load_own, save_clip
 from vp3d_deploy.data.wild import load_wild
@@ -13,6 +13,7 @@ __all__ = [
     "Clip",
     "ClipError",
     "DataFileError",
+    "has_split",
     "load_h36m",
     "load_motion",
     "load_npy",

@@ -40,6 +40,12 @@ def load_motion(
     return load(folder, keypoints, split)
 
 
+def has_split(directory: str | os.PathLike[str], split: str) -> bool:
+    """Whether a folder has clips of "train" or "test". Human3.6M's layouts have both."""
+    folder = Path(directory)
+    return _is_h36m(folder) or not own.is_at(folder) or own.has_split(folder, split)
+
+
 def _is_h36m(folder: Path) -> bool:
     return h36m_videopose3d.is_at(folder) or h36m_mmpose.is_at(folder)
 

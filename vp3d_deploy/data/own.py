@@ -44,6 +44,11 @@ def is_at(folder: Path) -> bool:
     return any(_files(folder / part) for part in _FOLDERS["all"])
 
 
+def has_split(folder: Path, split: str) -> bool:
+    """Whether this folder has clips of "train" or "test"."""
+    return any(_files(folder / split))
+
+
 def load_own(
     directory: str | os.PathLike[str], keypoints: str = "gt", split: str = "test"
 ) -> list[Clip]:

@@ -202,7 +202,7 @@ def _finish_lag_axes(upper: Axes, lower: Axes, evaluation: Evaluation) -> None:
     scale = ", square-root scale" if _is_squeezed(lags) else ""
     lower.set_xlabel(f"lag, frames (this network looks ahead {_ahead(evaluation)}){scale}")
     upper.tick_params(axis="x", length=0)
-    upper.legend(frameon=False, loc="upper right")
+    upper.legend(frameon=False, loc="best")
     if evaluation.fps is not None:
         above = upper.secondary_xaxis("top")
         above.set_xticks(ticks, [f"{1000 * lag / evaluation.fps:.0f}" for lag in labelled])

@@ -35,8 +35,20 @@ def save_checkpoint(
         "trajectory_spec": None if other_spec is None else other_spec.to_dict(),
         "meta": meta,
     }
+    save_atomically(content, path)
+
+
+def save_atomically(content: dict[str, Any], path: Path) -> None:
+    """torch.save to a file that appears whole or not at all.
+
+    Raises OSError naming the path; torch itself calls a full disk a RuntimeError.
+    """
     with replacing(path) as partial:
-        torch.save(content, partial)
+        try:
+            torch.save(content, partial)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise OSError(f"{path} could not be written; is the disk full? ({reason})") from None
 
 
 def _detached(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import platform
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -14,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from vp3d_deploy.bundle import sha256_of_files
 from vp3d_deploy.evaluation.document import shown_command
 from vp3d_deploy.training.options import build_parser, settings_of
-from vp3d_deploy.training.preset_table import print_presets
+from vp3d_deploy.training.preset_table import print_presets, print_settings
 from vp3d_deploy.training.run_folder import RunFolder
 from vp3d_deploy.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from vp3d_deploy.data.clip import Clip
     from vp3d_deploy.training.sources import TrainingClips
+    from vp3d_export.checkpoint import Checkpoint
 
 _PACKAGES = ("vp3d-deploy", "torch", "lightning", "numpy")
 EXIT_BAD_INPUT = 2
@@ -31,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = parser.parse_args(words)
     if given.list:
-        print_presets()
+        if given.preset is None:
+            print_presets()
+        else:
+            print_settings(given.preset)
         return 0
     for name in ("preset", "data", "out"):
         if getattr(given, name) is None:
@@ -39,19 +46,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"{what} is missing; vp3d-train --list prints the presets")
     try:
         _run(given, words)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and type(error).__name__ != "TrainingError":
+    except KeyboardInterrupt:
+        return _stopped("interrupted", signal.SIGINT, given.out)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"vp3d-train: error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except Exception as error:
+        # Classes of a module that imports torch, which is not done before it is needed.
+        if type(error).__name__ == "TerminatedError":
+            return _stopped("terminated", signal.SIGTERM, given.out)
+        if type(error).__name__ != "TrainingError":
             raise
         print(f"vp3d-train: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        print(
-            f"vp3d-train: interrupted; go on from the last whole epoch with --resume and "
-            f"--out {given.out}",
-            file=sys.stderr,
-        )
-        return 130
     return 0
+
+
+def _stopped(what: str, number: signal.Signals, out: Path) -> int:
+    """Say how to go on; returns the exit code that shells know."""
+    advice = "no epoch was finished yet"
+    if RunFolder(out).state.is_file():
+        advice = "add --resume to the command to go on from the last whole epoch"
+    print(f"vp3d-train: {what}; {advice}", file=sys.stderr)
+    return 128 + number
 
 
 def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
@@ -61,27 +78,25 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
     record = folder.resume(settings) if given.resume else None
     if first and record is None:
         folder.check_new()
-    from vp3d_deploy.data import load_motion
+    from vp3d_deploy.data import has_split, load_motion
     from vp3d_deploy.training.sources import choose_clips
 
     _say(f"reading {given.data}")
     clips = choose_clips(load_motion(given.data, settings.keypoints, "train"), settings)
     test = []
     if given.check_every != 0:
-        test = load_motion(given.data, settings.keypoints, "test")
-    from vp3d_deploy.training.trainer import Machine, check_machine, train
+        if has_split(given.data, "test"):
+            test = load_motion(given.data, settings.keypoints, "test")
+        else:
+            _say(f"{given.data} has no test clips: training without test errors")
+    from vp3d_deploy.training.trainer import Machine, check_machine, prepare, train
 
     machine = Machine(
         given.accelerator, given.devices, given.nodes, given.threads, given.check_every
     )
     check_machine(machine, settings)
     facts = _facts(given, words, clips)
-    initial = None
-    if given.init is not None:
-        from vp3d_export.checkpoint import load_checkpoint
-
-        initial = load_checkpoint(given.init, settings.causal or None)
-        facts["data"]["initial_weights_sha256"] = sha256_of_files([given.init])[0]
+    module, data = prepare(settings, clips, test, _initial(given, settings))
     if record is not None:
         folder.check_data(record, facts["data"])
         facts = {name: record[name] for name in facts}
@@ -95,22 +110,21 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
         "keypoint_skeleton": clips.skeleton_in.name,
         "data": facts["data"],
     }
-    module = train(
-        settings,
-        clips,
-        test,
-        folder,
-        machine,
-        initial=initial,
-        resume=given.resume,
-        meta=meta,
-    )
-    if module is None:
+    trained = train(module, data, folder, machine, resume=given.resume, meta=meta)
+    if trained is None:
         return
     from vp3d_deploy.training.finish import finish_run
 
-    results = finish_run(folder, settings, facts, module, test)
+    results = finish_run(folder, settings, facts, trained, test)
     print(_summary(folder, results))
+
+
+def _initial(given: argparse.Namespace, settings: TrainingSettings) -> Checkpoint | None:
+    if given.init is None:
+        return None
+    from vp3d_export.checkpoint import load_checkpoint
+
+    return load_checkpoint(given.init, settings.causal or None)
 
 
 def _facts(given: argparse.Namespace, words: Sequence[str], clips: TrainingClips) -> dict[str, Any]:
@@ -128,9 +142,22 @@ def _facts(given: argparse.Namespace, words: Sequence[str], clips: TrainingClips
             "folder": Path(given.data).resolve().name,
             "labelled": _describe(clips.labelled),
             "unlabelled": _describe(clips.unlabelled),
+            "sha256": _fingerprint((*clips.labelled, *clips.unlabelled)),
+            "initial_weights_sha256": given.init and sha256_of_files([given.init])[0],
         },
         "versions": versions,
     }
+
+
+def _fingerprint(clips: Sequence[Clip]) -> str:
+    """SHA-256 of all that a run learns from, by which resuming knows its data."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip.name} {clip.keypoints_px.shape} {clip.image_size}".encode())
+        digest.update(clip.keypoints_px.tobytes())
+        if clip.pose_m is not None:
+            digest.update(clip.pose_m.tobytes())
+    return digest.hexdigest()
 
 
 def _describe(clips: Sequence[Any]) -> dict[str, Any]:

@@ -44,6 +44,8 @@ def draw_curves(epochs: Sequence[dict[str, float]], path: Path) -> None:
 def _draw(
     axis: Any, epochs: Sequence[dict[str, float]], figures: dict[str, tuple[str, float]], unit: str
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     highest = 0.0
     for colour, (name, (label, factor)) in zip(_COLOURS, figures.items(), strict=False):
         points = [(e["epoch"] + 1, factor * e[name]) for e in epochs if name in e]
@@ -58,8 +60,9 @@ def _draw(
         )  # fmt: skip
         # The first epochs of a loss would press the rest flat.
         highest = max(highest, *y[len(y) // 10 :])
-    if unit:
-        axis.set_ylim(0, 1.1 * min(highest, 3 * min(line.get_ydata()[-1] for line in axis.lines)))
+    if unit and axis.lines:
+        axis.set_ylim(0, min(1.1 * highest, 3 * max(line.get_ydata()[-1] for line in axis.lines)))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("epoch")
     axis.set_ylabel(unit)
     axis.grid(alpha=0.25)

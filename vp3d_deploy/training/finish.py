@@ -7,14 +7,17 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from vp3d_deploy.bundle import sha256_of_files
 from vp3d_deploy.data.clip import Clip
-from vp3d_deploy.evaluation.clips import prepare_clip
+from vp3d_deploy.evaluation.clips import EvaluationClip, prepare_clip
 from vp3d_deploy.evaluation.contenders import Contender
 from vp3d_deploy.evaluation.measure import Result, Task, measure_all
-from vp3d_deploy.evaluation.pytorch import PyTorchPredictor
+from vp3d_deploy.evaluation.predict import over_clip
+from vp3d_deploy.evaluation.pytorch import PyTorchNetworks, PyTorchPredictor
+from vp3d_deploy.metrics import MM_PER_M
 from vp3d_deploy.progress import ProgressBar
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
@@ -70,16 +73,38 @@ def _errors(module: LiftingModule, test: Sequence[Clip]) -> dict[str, Any]:
             values = result.values()
             errors["per_action"] = values["per_action"]
             errors["per_joint_mpjpe_mm"] = values["per_joint_mpjpe_mm"]
+    if "trajectory" in module.trained():
+        errors["root_mm"] = _root_error_mm(module, clips, test)
     return errors
 
 
+def _root_error_mm(
+    module: LiftingModule, clips: Sequence[EvaluationClip], test: Sequence[Clip]
+) -> float:
+    """Mean distance between the trajectory network's root and the true one over all frames, mm."""
+    networks = PyTorchNetworks(
+        {name: (spec, _arrays(state)) for name, (spec, state) in module.trained().items()}
+    )
+    distances = []
+    for seen, clip in zip(clips, test, strict=True):
+        root = over_clip(networks.sequence, module.spec, seen.keypoints).trajectory
+        assert root is not None
+        assert clip.pose_m is not None
+        distances.append(np.linalg.norm(root[:, 0] - clip.pose_m[:, 0], axis=-1))
+    return float(MM_PER_M * np.concatenate(distances).mean())
+
+
 def _measured(spec: ModelSpec, state: dict[str, torch.Tensor], task: Task) -> Result:
-    tensors = {name: value.numpy() for name, value in state.items() if "num_batches" not in name}
+    tensors = _arrays(state)
     contender = Contender(
         "PyTorch", "pytorch", "fp32", lambda: PyTorchPredictor(spec, tensors), True
     )
     results, _ = measure_all([contender], task, _progress)
     return results[0]
+
+
+def _arrays(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in state.items() if "num_batches" not in name}
 
 
 def _progress(label: str) -> Any:

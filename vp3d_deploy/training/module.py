@@ -46,7 +46,7 @@ class LiftingModule(lightning.LightningModule):
 
     history: the figures of every whole epoch so far: "epoch" from 0, "seconds", "lr" (mean),
     "train/..." losses, and "test/mpjpe_mm" where it was measured. It is kept in checkpoints, so
-    that a run which is killed loses none.
+    that a run which is killed loses none. measured: whether test errors are this epoch's.
     """
 
     def __init__(self, settings: TrainingSettings, spec: ModelSpec, skeleton_out: Skeleton) -> None:
@@ -54,7 +54,7 @@ class LiftingModule(lightning.LightningModule):
         self.settings = settings
         self.spec = spec
         self.history: list[dict[str, float]] = []
-        self._measured = False
+        self.measured = False
         self._parents = skeleton_out.parents
         form = TemporalModelStrided if settings.chunk == 1 else TemporalModel
         self.networks = nn.ModuleDict({"pose": form(spec, settings.dropout)})
@@ -91,10 +91,10 @@ class LiftingModule(lightning.LightningModule):
         figures = {"epoch": self.current_epoch, "seconds": seconds}
         for name, value in self.trainer.callback_metrics.items():
             # An error that was measured in an earlier epoch is still among these.
-            if name.startswith(("train/", "lr")) or (name.startswith("test/") and self._measured):
+            if name.startswith(("train/", "lr")) or (name.startswith("test/") and self.measured):
                 figures[name] = float(value)
         self.history.append(figures)
-        self._measured = False
+        self.measured = False
         if not math.isfinite(figures["train/pose"]):
             raise TrainingError(
                 f"the loss of epoch {self.current_epoch + 1} is not finite: the run diverged; "
@@ -102,7 +102,7 @@ class LiftingModule(lightning.LightningModule):
             )
 
     def on_validation_epoch_end(self) -> None:
-        self._measured = True
+        self.measured = True
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = self.history

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from vp3d_deploy.training.presets import PRESETS
-from vp3d_deploy.training.settings import FLIPS, PRECISIONS, SCHEDULES, TrainingSettings
+from vp3d_deploy.training.settings import (
+    FLIPS,
+    PRECISIONS,
+    SCHEDULES,
+    SettingsError,
+    TrainingSettings,
+)
 
 _EXAMPLES = """\
 examples:
   vp3d-train --list
+  vp3d-train h36m-27f --list
   vp3d-train h36m-27f --data h36m/ --out runs/27f
   vp3d-train h36m-27f --data h36m/ --out runs/small --channels 256 --epochs 20 --schedule cosine
   vp3d-train h36m-243f --data h36m/ --out runs/243f --devices 8 --precision 16-mixed
@@ -104,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("preset", nargs="?", choices=tuple(PRESETS), metavar="PRESET", help="see --list")
-    add("--list", action="store_true", help="print the presets and their settings")
+    add("--list", action="store_true", help="print the presets, or with PRESET all of its settings")
     add("--data", type=Path, metavar="DIR", help="Human3.6M in a published layout, or your own")
     add("--out", type=Path, metavar="DIR", help="the run's folder, new; see its run.json")
     add("--resume", action="store_true", help="go on with the run in --out")
@@ -116,7 +123,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--devices", type=_positive, default=1, metavar="N", help="per machine (default 1)")
     add("--nodes", type=_positive, default=1, metavar="N", help="machines (default 1)")
     add("--threads", type=_positive, metavar="N", help="of the CPU (default all cores)")
-    add("--check-every", type=int, metavar="N",
+    add("--check-every", type=_from_zero, metavar="N",
         help="epochs between errors on the test split, 0 to read none of it")  # fmt: skip
     for title, options in _GROUPS.items():
         group = parser.add_argument_group(f"{title} (default: the preset's)")
@@ -125,6 +132,11 @@ def build_parser() -> argparse.ArgumentParser:
                 option.flag, dest=option.field, default=None, help=option.text, **option.kind
             )
     return parser
+
+
+def option_names() -> dict[str, str]:
+    """Field of the settings -> its option, in the order of the help."""
+    return {option.field: option.flag for group in _GROUPS.values() for option in group}
 
 
 def settings_of(given: argparse.Namespace) -> TrainingSettings:
@@ -137,7 +149,13 @@ def settings_of(given: argparse.Namespace) -> TrainingSettings:
     if "filter_widths" in changes:
         changes["filter_widths"] = _widths(changes["filter_widths"])
     lists = {name: tuple(v) for name, v in changes.items() if isinstance(v, list)}
-    settings = replace(PRESETS[given.preset].settings, **{**changes, **lists})
+    try:
+        settings = replace(PRESETS[given.preset].settings, **{**changes, **lists})
+    except SettingsError as error:
+        flags = option_names()
+        if error.field not in flags:
+            raise
+        raise SettingsError(str(error).replace(error.field, flags[error.field], 1)) from None
     settings.pose_spec(1, 2, 1)  # widths and channels that are none
     return settings
 
@@ -150,7 +168,18 @@ def _widths(text: str) -> tuple[int, ...]:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1")
+    return _at_least(text, 1)
+
+
+def _from_zero(text: str) -> int:
+    return _at_least(text, 0)
+
+
+def _at_least(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least}")
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vp3d_deploy.training.options import option_names
 from vp3d_deploy.training.presets import PRESETS, Preset
 
 _COLUMNS = (
@@ -22,6 +23,17 @@ def print_presets() -> None:
     print()
     for name, preset in PRESETS.items():
         print(f"{name:<{widths[0]}}  {preset.about}")
+
+
+def print_settings(name: str) -> None:
+    """Every setting of a preset, by option."""
+    preset = PRESETS[name]
+    print(f"{name}: {preset.about}\n")
+    values = preset.settings.to_dict()
+    for field, flag in option_names().items():
+        value = values[field]
+        shown = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        print(f"  {flag:<24}{shown or '(none)'}")
 
 
 def _row(name: str, preset: Preset) -> tuple[str, ...]:

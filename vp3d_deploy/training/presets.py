@@ -1,8 +1,8 @@
 """The published systems and two of our own, as data. `vp3d-train --list` prints this table.
 
-Hyperparameters and figures of the first seven are those that MMPose published with its
-checkpoints (configs and model zoo of videopose3d_h36m, Apache-2.0): errors on Human3.6M's S9 and
-S11 without flipping at test time, averaged over frames.
+Hyperparameters and figures of the first seven are MMPose's (Apache-2.0): errors from its model zoo,
+on Human3.6M's S9 and S11 without flipping at test time, averaged over frames; settings from its
+configurations, 1.x where they differ from those of 0.x (there the rate falls in every epoch).
 """
 
 from __future__ import annotations

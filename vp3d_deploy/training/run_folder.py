@@ -12,6 +12,7 @@ curves.png       loss and error by epoch
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +55,18 @@ class RunFolder:
         return self.path / "curves.png"
 
     def check_new(self) -> None:
-        """Raises RunError if the folder holds anything."""
+        """Raises RunError if the folder holds anything but a run that never finished an epoch, and
+        OSError if it cannot be made or written."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"{self.path} is a file; give --out a new folder")
         if self.record_file.exists():
-            raise RunError(self._occupied())
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if self.read()["finished"] or self.state.exists():
+                raise RunError(self._occupied())
+        elif self.path.exists() and any(self.path.iterdir()):
             raise RunError(f"{self.path} is there and not empty; give --out a new folder")
+        there = next(p for p in (self.path, *self.path.resolve().parents) if p.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(f"{self.path} cannot be written: {there} is read-only for you")
 
     def begin(self, settings: TrainingSettings, facts: dict[str, Any]) -> None:
         """Make the folder and record the run. Raises OSError if it cannot be made or written."""
@@ -94,10 +102,10 @@ class RunFolder:
 
     def check_data(self, record: dict[str, Any], data: dict[str, Any]) -> None:
         """Raises RunError if the run was begun on other data than `data` describes."""
-        if record.get("data") != data:
+        if _without_folder(record["data"]) != _without_folder(data):
             raise RunError(
-                f"{self.path} was begun on other data: {record.get('data')}, not {data}; resume it "
-                "on the same"
+                f"{self.path} was begun on other data ({_told(record['data'])}), not on what "
+                f"--data and --init hold now ({_told(data)}); resume it on the same"
             )
 
     def read(self) -> dict[str, Any]:
@@ -114,6 +122,10 @@ class RunFolder:
                 f"{VERSION}"
             )
         missing = sorted(_REQUIRED - set(record))
+        if not missing and not (
+            isinstance(record["finished"], bool) and isinstance(record["data"], dict)
+        ):
+            raise RunError(f"{self.record_file} is damaged: its values are of the wrong kind")
         if missing:
             raise RunError(f"{self.record_file} is damaged: it lacks {', '.join(missing)}")
         return record
@@ -127,6 +139,17 @@ class RunFolder:
             "finished": finished,
         }
         write_json(self.record_file, record)
+
+
+def _without_folder(data: dict[str, Any]) -> dict[str, Any]:
+    """What tells data apart; a copy in another folder is the same."""
+    return {name: value for name, value in data.items() if name != "folder"}
+
+
+def _told(data: dict[str, Any]) -> str:
+    labelled = data.get("labelled")
+    frames = labelled.get("frames") if isinstance(labelled, dict) else None
+    return f"{data.get('folder')}, {frames} frames, SHA-256 {data.get('sha256')!s:.12}"
 
 
 def write_json(path: Path, values: Any) -> None:

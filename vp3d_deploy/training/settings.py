@@ -18,7 +18,12 @@ WARM_UP = 0.02
 
 
 class SettingsError(ValueError):
-    """Settings that describe no training run."""
+    """Settings that describe no training run. field: the one that is wrong, if it is a single one,
+    with which the message then begins."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word",
@@ -102,11 +107,11 @@ class TrainingSettings:
             if not _is_of(getattr(self, field.name), type(field.default)):
                 kind = _KINDS[type(field.default)]
                 raise SettingsError(
-                    f"{field.name} is {getattr(self, field.name)!r}, expected {kind}"
+                    f"{field.name} is {getattr(self, field.name)!r}, expected {kind}", field.name
                 )
         for name, wrong, expected in self._problems():
             if wrong:
-                raise SettingsError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+                raise SettingsError(f"{name} is {getattr(self, name)!r}, expected {expected}", name)
         if self.unlabelled_subjects and not self.semi_supervised:
             raise SettingsError(
                 f"unlabelled_subjects are {list(self.unlabelled_subjects)}, but "

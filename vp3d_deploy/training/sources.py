@@ -64,13 +64,29 @@ def choose_clips(clips: Sequence[Clip], settings: TrainingSettings) -> TrainingC
         raise ValueError(
             "all training clips have labels; name the subjects to see without them: --unlabelled"
         )
-    skeletons = {clip.keypoint_skeleton.name for clip in (*labelled, *unlabelled)}
-    if len(skeletons) > 1:
+    _check_alike((*labelled, *unlabelled))
+    skeleton = labelled[0].keypoint_skeleton
+    if settings.semi_supervised and skeleton != H36M_17:
         raise ValueError(
-            f"the training clips have the skeletons {', '.join(sorted(skeletons))}; all must have "
-            "one"
+            f"without labels the pose's joints, {H36M_17.name}, are compared with the keypoints, "
+            f"which are {skeleton.name}; semi-supervised training needs {H36M_17.name} keypoints"
         )
     return TrainingClips(part_of_each(labelled, settings.subset), unlabelled)
+
+
+def _check_alike(clips: Sequence[Clip]) -> None:
+    """One network learns one skeleton at one frame rate; a clip may not know its rate."""
+    for name, facts in (
+        ("skeleton", [clip.keypoint_skeleton.name for clip in clips]),
+        ("frame rate", [clip.fps for clip in clips]),
+    ):
+        known = {fact: clip.name for clip, fact in zip(clips, facts, strict=True) if fact}
+        if len(known) > 1:
+            (one, first), (other, second) = list(known.items())[:2]
+            raise ValueError(
+                f"the training clips differ in their {name}: {first!r} has {one}, {second!r} "
+                f"{other}; convert them to one"
+            )
 
 
 def _is_unlabelled(clip: Clip, settings: TrainingSettings) -> bool:

@@ -16,14 +16,14 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from vp3d_deploy.formats.atomic import replacing
 from vp3d_deploy.skeleton import H36M_17
-from vp3d_deploy.training.checkpoint import save_checkpoint
+from vp3d_deploy.training.checkpoint import save_atomically, save_checkpoint
 from vp3d_deploy.training.data_module import MotionData
 from vp3d_deploy.training.initial import set_initial_weights
 from vp3d_deploy.training.module import LiftingModule, TrainingError
-from vp3d_deploy.training.run_folder import RunFolder
+from vp3d_deploy.training.run_folder import RunError, RunFolder
 from vp3d_deploy.training.settings import TrainingSettings
 from vp3d_deploy.training.sources import TrainingClips
 
@@ -45,44 +45,61 @@ class Machine:
     check_every: int | None = None
 
 
-def train(
+class TerminatedError(Exception):
+    """Training was stopped by SIGTERM."""
+
+
+def prepare(
     settings: TrainingSettings,
     clips: TrainingClips,
     test: list[Any],
-    folder: RunFolder,
-    machine: Machine,
-    *,
     initial: Checkpoint | None = None,
-    resume: bool,
-    meta: dict[str, Any],
-) -> LiftingModule | None:
-    """Train until the last epoch and write the checkpoint.
+) -> tuple[LiftingModule, MotionData]:
+    """The networks and the data of a run; what is wrong with either shows here.
 
     test: clips with ground truth for the curve, perhaps none. initial: trained networks to begin
-    from. resume: go on from the folder's state. meta: plain values to keep in the checkpoint.
-
-    Returns the trained module on the first process, None on the others.
-    Raises ValueError for data that cannot be trained on, TrainingError for a machine that cannot.
+    from. Raises ValueError for data and weights that cannot be trained on.
     """
-    check_machine(machine, settings)
     if settings.bn_frozen and initial is None:
         raise ValueError("--bn-frozen keeps the statistics of trained weights; give them: --init")
-    # cuDNN would round the dilated form's convolutions to TF32, but not the strided products.
-    torch.backends.cudnn.allow_tf32 = False
-    if machine.threads:
-        torch.set_num_threads(machine.threads)
     torch.manual_seed(settings.seed)
     spec = settings.pose_spec(clips.skeleton_in.n_joints, 2, H36M_17.n_joints)
     data = MotionData(clips, test, settings, spec)
     module = LiftingModule(settings, spec, H36M_17)
     if initial is not None:
         _begin_from(module, initial)
+    return module, data
+
+
+def train(
+    module: LiftingModule,
+    data: MotionData,
+    folder: RunFolder,
+    machine: Machine,
+    *,
+    resume: bool,
+    meta: dict[str, Any],
+) -> LiftingModule | None:
+    """Train until the last epoch and write the checkpoint.
+
+    resume: go on from the folder's state, if there is one. meta: plain values to keep in the
+    checkpoint.
+
+    Returns the trained module on the first process, None on the others.
+    Raises TrainingError for a machine that cannot train it and a run that diverges, RunError for a
+    damaged state, KeyboardInterrupt and TerminatedError when it is stopped.
+    """
+    check_machine(machine, module.settings)
+    # cuDNN would round the dilated form's convolutions to TF32, but not the strided products.
+    torch.backends.cudnn.allow_tf32 = False
+    if machine.threads:
+        torch.set_num_threads(machine.threads)
     begin = folder.state if resume and folder.state.is_file() else None
+    if begin is not None:
+        check_state(begin, module)
     with _without_hints():
-        trainer = _lightning_trainer(settings, folder, machine)
-        _fit(trainer, module, data, begin, settings)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        trainer = _lightning_trainer(module.settings, folder, machine)
+        _fit(trainer, module, data, begin)
     if not trainer.is_global_zero:
         return None
     save_checkpoint(folder.checkpoint, module.trained(), meta)
@@ -101,12 +118,34 @@ def _fit(
     module: LiftingModule,
     data: MotionData,
     begin: Path | None,
-    settings: TrainingSettings,
 ) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=begin, weights_only=True)
     except torch.OutOfMemoryError:
-        raise TrainingError(_too_small(trainer.strategy.root_device, settings)) from None
+        device = trainer.strategy.root_device
+        raise TrainingError(_too_small(device, module.settings)) from None
+    except SIGTERMException:
+        raise TerminatedError from None
+    except SystemExit:  # what Lightning makes of an interrupt
+        raise KeyboardInterrupt from None
+
+
+def check_state(path: Path, module: LiftingModule) -> None:
+    """Raises RunError if a state to resume from is damaged, or another network's."""
+    problem = "it holds no training state"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        stored = {name: tuple(value.shape) for name, value in state["state_dict"].items()}
+        if stored != {name: tuple(value.shape) for name, value in module.state_dict().items()}:
+            problem = "it holds the state of another network"
+        elif {"history", "epoch", "optimizer_states"} <= set(state):
+            return
+    except Exception as error:  # whatever a damaged file makes the unpickler raise
+        problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    raise RunError(
+        f"{path} cannot be resumed from ({problem}); delete it to begin this run anew, without "
+        "--resume"
+    )
 
 
 def check_machine(machine: Machine, settings: TrainingSettings) -> None:
@@ -161,8 +200,7 @@ class _AtomicCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        with replacing(Path(path)) as partial:
-            torch.save(checkpoint, partial)
+        save_atomically(checkpoint, Path(path))
 
 
 class _Bar(RichProgressBar):
@@ -175,9 +213,10 @@ class _Bar(RichProgressBar):
         shown: dict[str, int | str | float | dict[str, float]] = {}
         if loss is not None:
             shown["pose loss"] = f"{1000 * float(loss):.1f} mm"  # type: ignore[arg-type]
-        if "test/mpjpe_mm" in trainer.callback_metrics:
-            shown["test MPJPE"] = f"{float(trainer.callback_metrics['test/mpjpe_mm']):.1f} mm"
         return shown
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 class _EpochLines(Callback):
@@ -188,11 +227,16 @@ class _EpochLines(Callback):
     ) -> None:
         if not trainer.is_global_zero:
             return
-        names = {"train/pose": ("loss", 1000.0, "mm"), "test/mpjpe_mm": ("test MPJPE", 1.0, "mm")}
+        names = {
+            "train/pose": ("loss", 1000.0, "mm"),
+            "test/mpjpe_mm": ("test MPJPE", 1.0, "mm"),
+            "test/lag0_mpjpe_mm": ("live at lag 0", 1.0, "mm"),
+        }
         parts = [
             f"{label} {factor * float(trainer.callback_metrics[name]):.2f} {unit}"
             for name, (label, factor, unit) in names.items()
             if name in trainer.callback_metrics
+            and (name.startswith("train/") or getattr(pl_module, "measured", False))
         ]
         line = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {', '.join(parts)}"
         print(line, file=sys.stderr, flush=True)

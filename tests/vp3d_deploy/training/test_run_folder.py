@@ -17,7 +17,7 @@ SETTINGS = PRESETS["h36m-27f-semi"].settings  # has lists and numbers
 FACTS: dict[str, Any] = {
     "preset": "h36m-27f-semi",
     "command": "vp3d-train h36m-27f-semi",
-    "data": {"folder": "h36m", "labelled": {"clips": 3}},
+    "data": {"folder": "h36m", "labelled": {"clips": 3}, "sha256": "abc"},
     "versions": {"torch": "2.5"},
 }
 
@@ -67,14 +67,18 @@ def test_training_begins_in_new_and_in_empty_folders_only(tmp_path: Path) -> Non
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     (tmp_path / "file").touch()
-    for name in ("full", "file"):
-        with pytest.raises(RunError, match=f"{name} is there and not empty.*new folder"):
-            RunFolder(tmp_path / name).check_new()
+    with pytest.raises(RunError, match=r"full is there and not empty.*new folder"):
+        RunFolder(tmp_path / "full").check_new()
+    with pytest.raises(RunError, match=r"file is a file; give --out a new folder"):
+        RunFolder(tmp_path / "file").check_new()
 
 
 def test_a_folder_with_a_run_is_told_apart_from_others(tmp_path: Path) -> None:
+    interrupted = begun(tmp_path / "a")
+    interrupted.check_new()  # nothing is lost before the first epoch is done
+    interrupted.state.touch()
     with pytest.raises(RunError, match="interrupted; add --resume to go on"):
-        begun(tmp_path / "a").check_new()
+        interrupted.check_new()
     with pytest.raises(RunError, match="holds a finished run; give --out a new folder"):
         begun(tmp_path / "b", finished=True).check_new()
     damaged = begun(tmp_path / "c")
@@ -109,9 +113,12 @@ def test_resuming_with_other_settings_names_every_difference(tmp_path: Path) -> 
 def test_resuming_on_other_data_is_refused(tmp_path: Path) -> None:
     folder = begun(tmp_path)
     record = folder.resume(SETTINGS)
-    folder.check_data(record, {"folder": "h36m", "labelled": {"clips": 3}})
-    with pytest.raises(RunError, match="begun on other data.*'clips': 3.*not.*'clips': 4"):
-        folder.check_data(record, {"folder": "h36m", "labelled": {"clips": 4}})
+    data = record["data"]
+    folder.check_data(record, {**data, "folder": "a copy"})
+    with pytest.raises(RunError, match="begun on other data.*SHA-256 abc.*SHA-256 def"):
+        folder.check_data(record, {**data, "sha256": "def"})
+    with pytest.raises(RunError, match="begun on other data"):
+        folder.check_data(record, {**data, "labelled": {"clips": 4}})
 
 
 def test_settings_that_a_record_lacks_have_their_defaults(tmp_path: Path) -> None:
@@ -130,6 +137,7 @@ def test_settings_that_a_record_lacks_have_their_defaults(tmp_path: Path) -> Non
         ({"version": 2}, "has version 2, this program reads 1"),
         ({"settings": ...}, "run.json is damaged: it lacks settings"),
         ({"finished": ..., "data": ...}, "run.json is damaged: it lacks data, finished"),
+        ({"finished": "no"}, "run.json is damaged: its values are of the wrong kind"),
     ],
 )
 def test_a_foreign_record_is_refused(tmp_path: Path, changes: dict[str, Any], says: str) -> None:

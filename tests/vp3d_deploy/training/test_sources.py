@@ -107,7 +107,7 @@ def test_clips_that_are_not_there_are_named() -> None:
     with pytest.raises(ValueError, match="all training clips have labels.*--unlabelled"):
         choose_clips(of_subjects()[:4], TrainingSettings(**SEMI))
     mixed = [*of_subjects()[:1], replace(of_subjects()[1], keypoint_skeleton=COCO_17)]
-    with pytest.raises(ValueError, match="skeletons coco17, h36m17; all must have one"):
+    with pytest.raises(ValueError, match="skeleton: .* has h36m17, .* coco17; convert them"):
         choose_clips(mixed, TrainingSettings())
 
 
@@ -258,3 +258,22 @@ def test_subjects_seen_without_labels_are_not_among_those_with() -> None:
     chosen = choose_clips(clips, settings)
     assert [one.subject for one in chosen.labelled] == ["S1", "S6"]
     assert [one.subject for one in chosen.unlabelled] == ["S5"]
+
+
+def test_clips_of_two_frame_rates_or_skeletons_are_refused() -> None:
+    one, other = clip(20, 1), clip(20, 2, subject="S5")
+    assert len(choose_clips([one, replace(other, fps=None)], TrainingSettings()).labelled) == 2
+    with pytest.raises(ValueError, match=r"frame rate: 'S1.*has 50.0, 'S5.* 25.0"):
+        choose_clips([one, replace(other, fps=25.0)], TrainingSettings())
+    with pytest.raises(ValueError, match="skeleton: .*h36m17.*coco17"):
+        choose_clips([one, replace(other, keypoint_skeleton=COCO_17)], TrainingSettings())
+
+
+def test_without_labels_keypoints_must_be_of_the_joints_that_are_projected() -> None:
+    clips = [
+        replace(clip(20, seed, subject=f"S{seed}"), keypoint_skeleton=COCO_17) for seed in (1, 5)
+    ]
+    semi = TrainingSettings(unlabelled_subjects=("S5",), unlabelled_batch_size=8)
+    with pytest.raises(ValueError, match="compared with the keypoints, which are coco17"):
+        choose_clips(clips, semi)
+    assert choose_clips(clips, TrainingSettings()).skeleton_in == COCO_17

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reference import dilated_network
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 pytest.importorskip("lightning", reason="training needs Lightning")
 
 from vp3d_deploy.bundle import Bundle  # noqa: E402
+from vp3d_deploy.camera import normalize_screen  # noqa: E402
 from vp3d_deploy.data import load_own, save_clip  # noqa: E402
 from vp3d_deploy.data.procedural import make_clips  # noqa: E402
 from vp3d_deploy.evaluation.errors import average_errors, clip_errors  # noqa: E402
@@ -109,7 +111,6 @@ def test_a_bundle_knows_the_frame_rate_and_joints_that_its_network_was_trained_o
 
 
 def errors_by_windows(clip, out: Path):
-    from vp3d_deploy.camera import normalize_screen
     from vp3d_deploy.spec import ModelSpec
     from vp3d_deploy.training.networks import TemporalModelStrided
 
@@ -224,12 +225,11 @@ def test_bad_input_gets_one_sentence(
         capsys, run(data, out, "--subjects", "S1")
     )
     assert "keypoints_cpn_px" in refused(capsys, run(data, out, "--keypoints", "cpn"))
-    assert "lr_decay is 2.0" in refused(capsys, run(data, out, "--lr-decay", "2"))
+    assert "--lr-decay is 2.0" in refused(capsys, run(data, out, "--lr-decay", "2"))
     assert "filter widths must be odd" in refused(capsys, run(data, out, "--widths", "3,4"))
     assert "'3;3', expected odd numbers" in refused(capsys, run(data, out, "--widths", "3;3"))
     assert "no NVIDIA GPU" in refused(capsys, run(data, out, "--accelerator", "gpu"))
     assert "give them: --init" in refused(capsys, run(data, out, "--bn-frozen"))
-    out = tmp_path / "other run"
     assert "holds no run to resume" in refused(capsys, run(data, out, "--resume"))
     assert "S5" in refused(capsys, run(data, out, preset="h36m-27f-semi"))
     assert not out.exists()
@@ -260,7 +260,7 @@ def test_resuming_with_other_settings_or_data_is_refused(
     (out / "run.json").write_text(json.dumps({**record, "finished": False}))
     said = refused(capsys, run(data, out, "--epochs", "1", "--resume", "--lr", "0.5"))
     assert "learning_rate 0.001, not 0.5" in said
-    record["data"]["labelled"]["frames"] += 1
+    record["data"]["sha256"] = "of other frames"
     (out / "run.json").write_text(json.dumps({**record, "finished": False}))
     assert "begun on other data" in refused(capsys, run(data, out, "--epochs", "1", "--resume"))
 
@@ -317,3 +317,120 @@ def test_a_run_that_diverges_stops_and_leaves_no_checkpoint(
 )
 def test_one_process_of_all_keeps_the_folder(environment: dict[str, str], first: bool) -> None:
     assert is_first_process(environment) == first
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(
+    number: signal.Signals, data: Path, tmp_path: Path
+) -> None:
+    words = ("--epochs", "400", "--batch-size", "32", "--check-every", "0")
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "vp3d_deploy.training.cli_train", "h36m-27f"]
+    command += ["--data", str(data), "--out", str(out), *SMALL, *words]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: (out / "last.ckpt").exists() or process.poll() is not None)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, said
+    assert "add --resume to the command to go on from the last whole epoch" in said
+    assert "Traceback" not in said
+    assert not (out / "checkpoint.pth").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "cut", "other network"])
+def test_a_damaged_state_is_named(
+    content: bytes | str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    words = ("--epochs", "1", "--check-every", "0")
+    assert run(data, out, *words) == 0
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**record, "finished": False}))
+    state = out / "last.ckpt"
+    if content == "cut":
+        content = state.read_bytes()[:5000]
+    elif content == "other network":
+        saved = torch.load(state, weights_only=True)
+        del saved["state_dict"]["networks.pose.shrink.bias"]
+        torch.save(saved, state)
+        content = state.read_bytes()
+    assert isinstance(content, bytes)
+    state.write_bytes(content)
+    said = refused(capsys, run(data, out, *words, "--resume"))
+    assert "last.ckpt cannot be resumed from" in said
+    state.unlink()
+    assert run(data, out, *words) == 0
+
+
+def test_a_run_that_was_refused_or_finished_no_epoch_leaves_its_folder_free(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_small(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    out = tmp_path / "run"
+    assert "less than two per batch" in refused(
+        capsys, run(data, out, "--batch-size", "2", "--chunk", "2")
+    )
+    assert not out.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module.lightning.Trainer, "fit", too_small)
+        assert run(data, out, "--epochs", "1") == 2
+    assert run(data, out, "--epochs", "1", "--batch-size", "64", "--check-every", "0") == 0
+
+
+def test_own_data_without_test_clips_is_trained_on_without_a_curve_of_errors(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train").symlink_to(data / "train")
+    out = tmp_path / "run"
+    assert run(tmp_path / "data", out, "--epochs", "1") == 0
+    assert "has no test clips: training without test errors" in capsys.readouterr().err
+    assert json.loads((out / "results.json").read_text())["errors"] == {}
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vp3d_deploy.training import checkpoint
+
+    def full(*_: object) -> None:
+        raise RuntimeError("PytorchStreamWriter failed writing file data/7: file write failed")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    said = refused(capsys, run(data, tmp_path / "run", "--epochs", "1", "--check-every", "0"))
+    assert "last.ckpt could not be written; is the disk full?" in said
+
+
+def test_test_errors_are_shown_for_the_epochs_that_measured_them(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--epochs", "4", "--check-every", "2", "--lag-zero", "1")
+    assert run(data, tmp_path / "run", *words) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert ["test MPJPE" in line for line in lines] == [False, True, False, True]
+    assert ["live at lag 0" in line for line in lines] == [False, True, False, True]
+
+
+def test_a_semi_supervised_run_tells_how_far_off_the_root_is(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert run(data, out, "--epochs", "2", "--batch-size", "64", "--trajectory") == 0
+    root_mm = json.loads((out / "results.json").read_text())["errors"]["root_mm"]
+    checkpoint = load_checkpoint(out / "checkpoint.pth")
+    assert checkpoint.trajectory is not None
+    distances = []
+    for clip in load_own(data, "gt", "test"):
+        points = normalize_screen(clip.keypoints_px, clip.image_size)
+        padded = np.concatenate([points[:1]] * 13 + [points] + [points[-1:]] * 13)
+        root = dilated_network(checkpoint.trajectory.spec, checkpoint.trajectory.tensors, padded)
+        distances.append(np.linalg.norm(root[:, 0] - clip.pose_m[:, 0], axis=-1))
+    assert root_mm == pytest.approx(1000 * np.concatenate(distances).mean(), abs=0.05)
+
+
+def test_the_settings_of_one_preset_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["h36m-27f-semi", "--list"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["--dropout", "0.25"] in lines
+    assert ["--unlabelled", "S5", "S6", "S7", "S8"] in lines
+    assert ["--bn-momentum", "0.1", "0.1"] in lines
