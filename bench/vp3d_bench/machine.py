@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from vp3d_deploy.versions import installed_versions
 
 PACKAGES = ("vp3d-deploy", "numpy", "onnx", "onnxruntime", "torch", "openvino")
 
@@ -23,7 +24,7 @@ def describe_machine() -> dict[str, Any]:
         "instruction_sets": [flag for flag in wanted if flag in flags],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": installed_versions(PACKAGES),
     }
 
 
@@ -41,10 +42,3 @@ def _caches() -> dict[str, str]:
         level, kind = (index / "level").read_text().strip(), (index / "type").read_text().strip()
         caches[f"L{level} {kind.lower()}"] = (index / "size").read_text().strip()
     return caches
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

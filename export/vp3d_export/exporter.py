@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from vp3d_deploy.engines import open_engine
 from vp3d_deploy.evaluation.lags import lags_in_frames
 from vp3d_deploy.skeleton import H36M_17, Skeleton, get_skeleton
 from vp3d_deploy.spec import ModelSpec
+from vp3d_deploy.versions import installed_versions
 from vp3d_export.bias_correction import correct_last_bias
 from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish, write_manifest
 from vp3d_export.checkpoint import Checkpoint, load_checkpoint
@@ -243,12 +243,5 @@ def _provenance(options: ExportOptions, checkpoint: Checkpoint) -> dict[str, Any
         "checkpoint_family": checkpoint.family,
         "checkpoint_meta": checkpoint.meta,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "versions": {name: _version(name) for name in packages},
+        "versions": installed_versions(packages),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

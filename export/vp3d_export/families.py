@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from vp3d_deploy.safe_pickle import Placeholder, brief
 from vp3d_deploy.spec import MAX_LEVELS
+from vp3d_deploy.training.checkpoint_format import FORMAT as OUR_FORMAT
+from vp3d_deploy.training.checkpoint_format import VERSION as OUR_VERSION
 from vp3d_export.torch_tensors import StoredTensor
 
-OUR_FORMAT, OUR_VERSION = "vp3d-deploy", 1
 # Our networks of 16 levels have 192 parameters; two networks with doubled names have under 1000.
 MAX_KEYS = 10_000
 _NORM_PARTS = ("weight", "bias", "running_mean", "running_var")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vp3d_deploy.evaluation.measure import Result
 from vp3d_deploy.evaluation.model import Model
 from vp3d_deploy.evaluation.selection import Description
 from vp3d_deploy.formats.atomic import replacing
+from vp3d_deploy.versions import installed_versions
 
 FORMAT, VERSION = "vp3d-eval", 1
 _PACKAGES = ("vp3d-deploy", "numpy", "torch", "onnxruntime")
@@ -47,7 +47,7 @@ class Evaluation:
             "version": VERSION,
             "command": self.command,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "versions": {name: _version(name) for name in _PACKAGES},
+            "versions": installed_versions(_PACKAGES),
             "model": {
                 "name": self.model.name,
                 "kind": "checkpoint" if self.model.bundle is None else "bundle",
@@ -89,10 +89,3 @@ def shown_command(program: str, arguments: Sequence[str]) -> str:
 
 def _name(text: str) -> str:
     return Path(text).name if "/" in text or "\\" in text else text
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from vp3d_deploy.formats.atomic import replacing
 from vp3d_deploy.spec import ModelSpec
-
-FORMAT, VERSION = "vp3d-deploy", 1
+from vp3d_deploy.training.checkpoint_format import FORMAT, VERSION
 
 
 def save_checkpoint(

@@ -9,16 +9,17 @@ import platform
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vp3d_deploy.bundle import sha256_of_files
 from vp3d_deploy.evaluation.document import shown_command
+from vp3d_deploy.training.errors import TerminatedError, TrainingError
 from vp3d_deploy.training.options import build_parser, settings_of
 from vp3d_deploy.training.preset_table import print_presets, print_settings
 from vp3d_deploy.training.run_folder import RunFolder
 from vp3d_deploy.training.settings import TrainingSettings
+from vp3d_deploy.versions import installed_versions
 
 if TYPE_CHECKING:
     from vp3d_deploy.data.clip import Clip
@@ -30,7 +31,8 @@ EXIT_BAD_INPUT = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 2 for bad input, 130 when interrupted."""
+    """Run the command; returns its exit code: 0, 2 for bad input and runs that fail, 130 and 143
+    when it is stopped."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser()
     given = parser.parse_args(words)
@@ -48,15 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(given, words)
     except KeyboardInterrupt:
         return _stopped("interrupted", signal.SIGINT, given.out)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"vp3d-train: error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except Exception as error:
-        # Classes of a module that imports torch, which is not done before it is needed.
-        if type(error).__name__ == "TerminatedError":
-            return _stopped("terminated", signal.SIGTERM, given.out)
-        if type(error).__name__ != "TrainingError":
-            raise
+    except TerminatedError:
+        return _stopped("terminated", signal.SIGTERM, given.out)
+    except (ValueError, OSError, ImportError, TrainingError) as error:
         print(f"vp3d-train: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     return 0
@@ -78,9 +74,16 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
     record = folder.resume(settings) if given.resume else None
     if first and record is None:
         folder.check_new()
+    # These need torch, which takes seconds to load: not before the options are known to be good.
     from vp3d_deploy.data import has_split, load_motion
+    from vp3d_deploy.training.finish import finish_run
     from vp3d_deploy.training.sources import choose_clips
+    from vp3d_deploy.training.trainer import Machine, check_machine, prepare, train
 
+    machine = Machine(
+        given.accelerator, given.devices, given.nodes, given.threads, given.check_every
+    )
+    check_machine(machine, settings)
     _say(f"reading {given.data}")
     clips = choose_clips(load_motion(given.data, settings.keypoints, "train"), settings)
     test = []
@@ -89,12 +92,6 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
             test = load_motion(given.data, settings.keypoints, "test")
         else:
             _say(f"{given.data} has no test clips: training without test errors")
-    from vp3d_deploy.training.trainer import Machine, check_machine, prepare, train
-
-    machine = Machine(
-        given.accelerator, given.devices, given.nodes, given.threads, given.check_every
-    )
-    check_machine(machine, settings)
     facts = _facts(given, words, clips)
     module, data = prepare(settings, clips, test, _initial(given, settings))
     if record is not None:
@@ -113,8 +110,6 @@ def _run(given: argparse.Namespace, words: Sequence[str]) -> None:
     trained = train(module, data, folder, machine, resume=given.resume, meta=meta)
     if trained is None:
         return
-    from vp3d_deploy.training.finish import finish_run
-
     results = finish_run(folder, settings, facts, trained, test)
     print(_summary(folder, results))
 
@@ -129,12 +124,6 @@ def _initial(given: argparse.Namespace, settings: TrainingSettings) -> Checkpoin
 
 def _facts(given: argparse.Namespace, words: Sequence[str], clips: TrainingClips) -> dict[str, Any]:
     """What run.json and results.json tell beside the settings; folders without their paths."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "preset": given.preset,
         "command": shown_command("vp3d-train", words),
@@ -145,7 +134,7 @@ def _facts(given: argparse.Namespace, words: Sequence[str], clips: TrainingClips
             "sha256": _fingerprint((*clips.labelled, *clips.unlabelled)),
             "initial_weights_sha256": given.init and sha256_of_files([given.init])[0],
         },
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **installed_versions(_PACKAGES)},
     }
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from vp3d_deploy.formats.atomic import replacing
+from vp3d_deploy.metrics import MM_PER_M
 
 _COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#862e9c")
 # Logged figure -> label, factor to the unit of its axis.
 _ERRORS = {
-    "train/pose": ("training loss (with dropout)", 1000.0),
+    "train/pose": ("training loss (with dropout)", MM_PER_M),
     "test/mpjpe_mm": ("test MPJPE", 1.0),
     "test/lag0_mpjpe_mm": ("live at lag 0", 1.0),
 }

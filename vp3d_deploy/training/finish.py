@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -99,17 +98,12 @@ def _measured(spec: ModelSpec, state: dict[str, torch.Tensor], task: Task) -> Re
     contender = Contender(
         "PyTorch", "pytorch", "fp32", lambda: PyTorchPredictor(spec, tensors), True
     )
-    results, _ = measure_all([contender], task, _progress)
+    results, _ = measure_all([contender], task, lambda label: ProgressBar(f"measuring, {label}"))
     return results[0]
 
 
 def _arrays(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in state.items() if "num_batches" not in name}
-
-
-def _progress(label: str) -> Any:
-    # Several processes share a terminal in distributed runs; this one is the first.
-    return ProgressBar(f"measuring {label}") if label else nullcontext()
 
 
 def _averages(errors: Any) -> dict[str, Any]:

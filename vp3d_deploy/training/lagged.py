@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vp3d_deploy.plan import Column, LevelPlan, Tap, stream_plan
-from vp3d_deploy.training.networks import _autocast, _convolve_rows, _Level, _Temporal
+from vp3d_deploy.training.networks import Level, TemporalNetwork, convolve_rows, to_autocast
 
 Columns = dict[Column, Tensor]
 
 
-class TemporalModelLagged(_Temporal):
+class TemporalModelLagged(TemporalNetwork):
     """The live form: the answers of whole clips when nothing after frame t + lag has been seen.
 
     At the full lag this equals `TemporalModel` on the padded clip. In training mode the batch
@@ -44,7 +44,7 @@ class TemporalModelLagged(_Temporal):
         h = torch.cat([h, h[:, -1:].expand(-1, lag, -1)], dim=1)
         columns = self._first_level({Column.TRUE: h}, plan.levels[0])
         for k, level in enumerate(self.levels.values(), start=1):
-            assert isinstance(level, _Level)
+            assert isinstance(level, Level)
             columns = self._level(k, level, columns, plan.levels[k])
         answers = columns[plan.answer][:, lag:]
         with torch.autocast(keypoints.device.type, enabled=False):
@@ -56,14 +56,14 @@ class TemporalModelLagged(_Temporal):
     def _first_level(self, below: Columns, plan: LevelPlan) -> Columns:
         taps = _taps(below, plan)
         with torch.autocast(taps.device.type, enabled=False):
-            rows = _convolve_rows(taps.flatten(0, 3), self.expand.conv)
-        return _split(self._activate(_autocast(rows), self.expand.bn), taps, plan)
+            rows = convolve_rows(taps.flatten(0, 3), self.expand.conv)
+        return _split(self._activate(to_autocast(rows), self.expand.bn), taps, plan)
 
-    def _level(self, k: int, level: _Level, below: Columns, plan: LevelPlan) -> Columns:
+    def _level(self, k: int, level: Level, below: Columns, plan: LevelPlan) -> Columns:
         taps = _taps(below, plan)
         skip = taps[..., self.spec.residual_tap(k), :].flatten(0, 2)
-        rows = self._activate(_convolve_rows(taps.flatten(0, 3), level.conv), level.conv_bn)
-        rows = self._activate(_convolve_rows(rows, level.mix), level.mix_bn)
+        rows = self._activate(convolve_rows(taps.flatten(0, 3), level.conv), level.conv_bn)
+        rows = self._activate(convolve_rows(rows, level.mix), level.mix_bn)
         return _split(skip + rows, taps, plan)
 
     def _check_clips(self, keypoints: Tensor) -> None:

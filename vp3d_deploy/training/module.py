@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from vp3d_deploy.data.clip import Clip
 from vp3d_deploy.evaluation.clips import pad_clip, prepare_clip
+from vp3d_deploy.metrics import MM_PER_M
 from vp3d_deploy.skeleton import H36M_17, Skeleton
 from vp3d_deploy.spec import ModelSpec
+from vp3d_deploy.training.errors import TrainingError
 from vp3d_deploy.training.lagged import TemporalModelLagged
 from vp3d_deploy.training.losses import (
     bone_length_loss,
@@ -26,8 +28,6 @@ from vp3d_deploy.training.networks import TemporalModel, TemporalModelStrided, t
 from vp3d_deploy.training.sampling import StepBatch
 from vp3d_deploy.training.settings import TrainingSettings
 
-_MM = 1000.0
-
 
 class CheckClip(NamedTuple):
     """A clip with ground truth: keypoints (T+R-1, J_in, F) padded, pose (T, J_out, 3) metres,
@@ -35,10 +35,6 @@ class CheckClip(NamedTuple):
 
     keypoints: Tensor
     pose: Tensor
-
-
-class TrainingError(RuntimeError):
-    """A machine on which, or a state from which, a run cannot go on."""
 
 
 class LiftingModule(lightning.LightningModule):
@@ -177,7 +173,7 @@ class LiftingModule(lightning.LightningModule):
             seen = _answered(clip.keypoints[None], self.spec)
             errors["test/lag0_mpjpe_mm"] = live(seen, 0)
         for name, predicted in errors.items():
-            error = _MM * pose_loss(predicted.float(), clip.pose[None])
+            error = MM_PER_M * pose_loss(predicted.float(), clip.pose[None])
             self._log(name, error, len(clip.pose))
 
     def _log(self, name: str, value: Tensor, count: int) -> None:

@@ -34,7 +34,7 @@ class _Expand(nn.Module):
         self.bn = nn.BatchNorm1d(spec.channels, eps=BATCH_NORM_EPS)
 
 
-class _Level(nn.Module):
+class Level(nn.Module):
     """The parameters of level k >= 1: a temporal convolution, then a mix of the channels."""
 
     def __init__(self, channels: int, width: int, dilation: int) -> None:
@@ -70,7 +70,7 @@ class ByteDropout(nn.Module):
         return x * (mask.to(x.dtype) * (256 / (256 - self.dropped_of_256)))
 
 
-class _Temporal(nn.Module):
+class TemporalNetwork(nn.Module):
     """Parameters and checks shared by the forms, which differ in `forward` alone.
 
     Under autocast the first and last layers stay in the precision of their weights: half a
@@ -83,7 +83,7 @@ class _Temporal(nn.Module):
         self.expand = _Expand(spec)
         self.levels = nn.ModuleDict(
             {
-                str(k): _Level(spec.channels, spec.filter_widths[k], spec.dilations[k])
+                str(k): Level(spec.channels, spec.filter_widths[k], spec.dilations[k])
                 for k in range(1, len(spec.filter_widths))
             }
         )
@@ -121,7 +121,7 @@ class _Temporal(nn.Module):
             )
 
 
-class TemporalModel(_Temporal):
+class TemporalModel(TemporalNetwork):
     """The dilated form: all columns of a sequence share their work. For evaluation, and for
     training on chunks of consecutive answers.
 
@@ -141,9 +141,9 @@ class TemporalModel(_Temporal):
         h = keypoints.flatten(2).transpose(1, 2)  # (B, J*F, T): inside, channels come first
         with full_precision:
             h = self.expand.conv(h)
-        h = self._activate(_autocast(h), self.expand.bn)
+        h = self._activate(to_autocast(h), self.expand.bn)
         for k, level in enumerate(self.levels.values(), start=1):
-            assert isinstance(level, _Level)
+            assert isinstance(level, Level)
             skip = self.spec.residual_tap(k) * self.spec.dilations[k]
             g = self._activate(level.conv(h), level.conv_bn)
             g = self._activate(level.mix(g), level.mix_bn)
@@ -153,7 +153,7 @@ class TemporalModel(_Temporal):
         return y.unflatten(2, (self.spec.joints_out, 3))
 
 
-class TemporalModelStrided(_Temporal):
+class TemporalModelStrided(TemporalNetwork):
     """The strided form: one answer per window, only the columns that it needs. For training.
 
     A convolution whose stride is its width reads each input column once, so it is a reshape to
@@ -184,13 +184,13 @@ class TemporalModelStrided(_Temporal):
         full_precision = torch.autocast(keypoints.device.type, enabled=False)
         h = keypoints.reshape(-1, spec.joints_in * spec.features)  # a row is a column in time
         with full_precision:
-            h = _convolve_rows(h, self.expand.conv)
-        h = self._activate(_autocast(h), self.expand.bn)
+            h = convolve_rows(h, self.expand.conv)
+        h = self._activate(to_autocast(h), self.expand.bn)
         for k, level in enumerate(self.levels.values(), start=1):
-            assert isinstance(level, _Level)
+            assert isinstance(level, Level)
             skip = h[spec.residual_tap(k) :: spec.filter_widths[k]]
-            g = self._activate(_convolve_rows(h, level.conv), level.conv_bn)
-            h = skip + self._activate(_convolve_rows(g, level.mix), level.mix_bn)
+            g = self._activate(convolve_rows(h, level.conv), level.conv_bn)
+            h = skip + self._activate(convolve_rows(g, level.mix), level.mix_bn)
         with full_precision:
             y = functional.linear(
                 h.to(keypoints.dtype), self.shrink.weight[:, :, 0], self.shrink.bias
@@ -198,12 +198,12 @@ class TemporalModelStrided(_Temporal):
         return y.reshape(-1, spec.joints_out, 3)
 
 
-_Form = TypeVar("_Form", bound=_Temporal)
+_Form = TypeVar("_Form", bound=TemporalNetwork)
 
 
 def twin(form: type[_Form], network: nn.Module) -> _Form:
     """The network in another form, sharing its parameters; modes and momenta are shared too."""
-    assert isinstance(network, _Temporal)
+    assert isinstance(network, TemporalNetwork)
     with torch.device("meta"):  # its own parameters are never used
         other = form(network.spec)
     other.expand, other.levels, other.shrink = network.expand, network.levels, network.shrink
@@ -211,14 +211,14 @@ def twin(form: type[_Form], network: nn.Module) -> _Form:
     return other
 
 
-def _autocast(x: Tensor) -> Tensor:
+def to_autocast(x: Tensor) -> Tensor:
     """x in the type of autocast, where that is on."""
     if not torch.is_autocast_enabled(x.device.type):
         return x
     return x.to(torch.get_autocast_dtype(x.device.type))
 
 
-def _convolve_rows(rows: Tensor, conv: nn.Conv1d) -> Tensor:
+def convolve_rows(rows: Tensor, conv: nn.Conv1d) -> Tensor:
     """Convolve with stride = width: (N*width, C_in) rows in time order -> (N, C_out)."""
     c_out, c_in, width = conv.weight.shape
     weight = conv.weight.transpose(1, 2).reshape(c_out, width * c_in)

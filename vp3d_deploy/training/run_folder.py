@@ -122,12 +122,10 @@ class RunFolder:
                 f"{VERSION}"
             )
         missing = sorted(_REQUIRED - set(record))
-        if not missing and not (
-            isinstance(record["finished"], bool) and isinstance(record["data"], dict)
-        ):
-            raise RunError(f"{self.record_file} is damaged: its values are of the wrong kind")
         if missing:
             raise RunError(f"{self.record_file} is damaged: it lacks {', '.join(missing)}")
+        if not isinstance(record["finished"], bool) or not isinstance(record["data"], dict):
+            raise RunError(f"{self.record_file} is damaged: its values are of the wrong kind")
         return record
 
     def write(self, settings: TrainingSettings, facts: dict[str, Any], finished: bool) -> None:

@@ -18,11 +18,13 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from vp3d_deploy.metrics import MM_PER_M
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.training.checkpoint import save_atomically, save_checkpoint
 from vp3d_deploy.training.data_module import MotionData
+from vp3d_deploy.training.errors import TerminatedError, TrainingError
 from vp3d_deploy.training.initial import set_initial_weights
-from vp3d_deploy.training.module import LiftingModule, TrainingError
+from vp3d_deploy.training.module import LiftingModule
 from vp3d_deploy.training.run_folder import RunError, RunFolder
 from vp3d_deploy.training.settings import TrainingSettings
 from vp3d_deploy.training.sources import TrainingClips
@@ -43,10 +45,6 @@ class Machine:
     nodes: int = 1
     threads: int | None = None
     check_every: int | None = None
-
-
-class TerminatedError(Exception):
-    """Training was stopped by SIGTERM."""
 
 
 def prepare(
@@ -86,10 +84,9 @@ def train(
     checkpoint.
 
     Returns the trained module on the first process, None on the others.
-    Raises TrainingError for a machine that cannot train it and a run that diverges, RunError for a
-    damaged state, KeyboardInterrupt and TerminatedError when it is stopped.
+    Raises TrainingError for a GPU that is too small and a run that diverges, RunError for a damaged
+    state, KeyboardInterrupt and TerminatedError when it is stopped.
     """
-    check_machine(machine, module.settings)
     # cuDNN would round the dilated form's convolutions to TF32, but not the strided products.
     torch.backends.cudnn.allow_tf32 = False
     if machine.threads:
@@ -149,7 +146,7 @@ def check_state(path: Path, module: LiftingModule) -> None:
 
 
 def check_machine(machine: Machine, settings: TrainingSettings) -> None:
-    """Refuse what this machine does not have, before the data is read."""
+    """Raises TrainingError for what this machine does not have."""
     n_gpus = torch.cuda.device_count()
     if machine.accelerator == "gpu" and n_gpus == 0:
         raise TrainingError("no NVIDIA GPU is usable here; train with --accelerator cpu")
@@ -212,7 +209,7 @@ class _Bar(RichProgressBar):
         loss = super().get_metrics(trainer, pl_module).get("pose loss")
         shown: dict[str, int | str | float | dict[str, float]] = {}
         if loss is not None:
-            shown["pose loss"] = f"{1000 * float(loss):.1f} mm"  # type: ignore[arg-type]
+            shown["pose loss"] = f"{MM_PER_M * float(loss):.1f} mm"  # type: ignore[arg-type]
         return shown
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -228,7 +225,7 @@ class _EpochLines(Callback):
         if not trainer.is_global_zero:
             return
         names = {
-            "train/pose": ("loss", 1000.0, "mm"),
+            "train/pose": ("loss", MM_PER_M, "mm"),
             "test/mpjpe_mm": ("test MPJPE", 1.0, "mm"),
             "test/lag0_mpjpe_mm": ("live at lag 0", 1.0, "mm"),
         }
