@@ -24,7 +24,9 @@ CMU motion capture (mocap.cs.cmu.edu) in the layout of Human3.6M, 50 frames/s, s
 Human3.6M cameras: {about}.
 **None of these figures is a Human3.6M result.** Errors in mm on its test
 subjects, S9 and S11; "actions" averages over frames of each action and then over actions, "frames"
-over all frames; no flips at test time unless a column says so.
+over all frames; no flips at test time unless a column says so. Runs that began before an option
+existed have it in their JSON and command as the program then behaved (`--foreign-joints`).
+`demo_27f_before.json` is of the checkpoint that `demo_27f` began from, by an earlier program.
 """
 COLUMNS = (
     "run", "preset", "channels", "epochs", "MPJPE frames", "actions", "actions, flips", "P-MPJPE",

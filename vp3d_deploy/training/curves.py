@@ -54,11 +54,9 @@ def _draw(
             continue
         x, y = zip(*points, strict=True)
         marker = "o" if len(points) < 2 else None
+        # Last figures stand in the legend: beside the lines they would cover each other.
+        label = f"{label}: {y[-1]:.3g} at the end"
         axis.plot(x, y, color=colour, label=label, linewidth=1.8, marker=marker)
-        axis.annotate(
-            f"{y[-1]:.3g}", (x[-1], y[-1]), xytext=(4, 0), textcoords="offset points",
-            color=colour, va="center",
-        )  # fmt: skip
         # The first epochs of a loss would press the rest flat.
         highest = max(highest, *y[len(y) // 10 :])
     if unit and axis.lines:
@@ -68,5 +66,4 @@ def _draw(
     axis.set_ylabel(unit)
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.margins(x=0.06)
     axis.legend(frameon=False)
