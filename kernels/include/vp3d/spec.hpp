@@ -43,7 +43,8 @@ struct ModelSpec {
     return causal ? width - 1 : width / 2;
   }
 
-  // Throws std::invalid_argument for what no network of this family can be.
+  // Throws std::invalid_argument for what no network of this family can be. No size computed from
+  // a spec that passes overflows 64 bits.
   void validate() const {
     constexpr std::int64_t max_receptive_field = 100'000;
     if (filter_widths.empty() || filter_widths.size() > 16)
@@ -59,8 +60,15 @@ struct ModelSpec {
         throw std::invalid_argument("the receptive field exceeds " +
                                     std::to_string(max_receptive_field) + " frames");
     }
-    for (const std::int64_t count : {channels, joints_in, features, joints_out})
-      if (count < 1) throw std::invalid_argument("channels, joints and features must be positive");
+    const auto check = [](std::int64_t value, std::int64_t limit, const char* name) {
+      if (value < 1 || value > limit)
+        throw std::invalid_argument(std::string(name) + " must be 1 to " + std::to_string(limit) +
+                                    ", not " + std::to_string(value));
+    };
+    check(channels, 65'536, "channels");
+    check(joints_in, 1'024, "joints_in");
+    check(features, 16, "features");
+    check(joints_out, 1'024, "joints_out");
   }
 };
 

@@ -1,0 +1,111 @@
+// Kernels for any processor, in the compiler's own vector types.
+#include "isa.hpp"
+#include "kernel_set.hpp"
+
+namespace vp3d::cpu {
+namespace {
+
+struct Portable {
+  static constexpr int kLanes = 4;
+  static constexpr int kVectors = 4;
+  static constexpr int kColumns = 2;
+  static constexpr int kIntColumns = 2;
+  static constexpr int float_chains(int) { return 1; }
+  static constexpr int int_chains(int) { return 1; }
+
+  typedef float Float __attribute__((vector_size(16)));
+  typedef std::int32_t Int __attribute__((vector_size(16)));
+
+  static VP3D_INLINE void prefetch(const char* at) { __builtin_prefetch(at); }
+
+  static VP3D_INLINE Float zero() { return Float{}; }
+  static VP3D_INLINE Float load(const float* from) {
+    Float x;
+    __builtin_memcpy(&x, from, sizeof x);
+    return x;
+  }
+  static VP3D_INLINE Float load(const Half* from) {
+    return Float{widen(from[0]), widen(from[1]), widen(from[2]), widen(from[3])};
+  }
+  static VP3D_INLINE void store(float* to, Float x) { __builtin_memcpy(to, &x, sizeof x); }
+  static VP3D_INLINE Float broadcast(const float* from) {
+    return Float{*from, *from, *from, *from};
+  }
+  static VP3D_INLINE Float multiply_add(Float a, Float b, Float c) { return a * b + c; }
+  static VP3D_INLINE Float add(Float a, Float b) { return a + b; }
+  static VP3D_INLINE Float multiply(Float a, Float b) { return a * b; }
+  static VP3D_INLINE Float divide(Float a, Float b) { return a / b; }
+  // Written so that a NaN stays a NaN.
+  static VP3D_INLINE Float relu(Float x) { return x < 0.0F ? zero() : x; }
+
+  static VP3D_INLINE Int int_zero() { return Int{}; }
+  static VP3D_INLINE Int load_int32(const std::int32_t* from) {
+    Int x;
+    __builtin_memcpy(&x, from, sizeof x);
+    return x;
+  }
+  static VP3D_INLINE void store_int32(std::int32_t* to, Int x) {
+    __builtin_memcpy(to, &x, sizeof x);
+  }
+  static VP3D_INLINE Int load_int8(const std::int8_t* from) {
+    Int x;
+    __builtin_memcpy(&x, from, sizeof x);
+    return x;
+  }
+  static VP3D_INLINE Int broadcast_quad(const std::uint8_t* from) {
+    std::int32_t quad;
+    __builtin_memcpy(&quad, from, 4);
+    return Int{quad, quad, quad, quad};
+  }
+  static VP3D_INLINE Int int_add(Int a, Int b) { return a + b; }
+  static VP3D_INLINE Float to_float(Int x) { return __builtin_convertvector(x, Float); }
+  static VP3D_INLINE Int opaque(Int x) {
+    __asm__ volatile("" : "+m"(x));
+    return x;
+  }
+
+  // Lanes of four bytes, taken apart by shifts in whichever order the processor stores them.
+  static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {
+    for (int shift = 0; shift < 32; shift += 8)
+      sums += ((inputs << (24 - shift)) >> 24) * ((weights << (24 - shift)) >> 24);
+    return sums;
+  }
+
+  static VP3D_INLINE void store_quantised(std::uint8_t* to, Float x) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const float limited = x[lane] > 0.0F ? (x[lane] < 127.0F ? x[lane] : 127.0F) : 0.0F;
+      to[lane] = static_cast<std::uint8_t>(__builtin_nearbyintf(limited));
+    }
+  }
+
+ private:
+  // IEEE 754 half to single precision.
+  static VP3D_INLINE float widen(Half half) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000U) << 16;
+    const std::uint32_t magnitude = half.bits & 0x7FFFU;
+    std::uint32_t bits = 0;
+    float value;
+    if (magnitude >= 0x7C00U) {  // infinite, or not a number
+      bits = 0x7F800000U | (magnitude << 13);
+      __builtin_memcpy(&value, &bits, 4);
+    } else if (magnitude >= 0x0400U) {
+      bits = (magnitude << 13) + ((127U - 15U) << 23);
+      __builtin_memcpy(&value, &bits, 4);
+    } else {  // subnormal: a whole number of 2^-24
+      value = static_cast<float>(magnitude) * 0x1p-24F;
+    }
+    std::uint32_t with_sign;
+    __builtin_memcpy(&with_sign, &value, 4);
+    with_sign |= sign;
+    __builtin_memcpy(&value, &with_sign, 4);
+    return value;
+  }
+};
+}  // namespace
+
+const KernelSet& portable_kernels() {
+  static constexpr KernelSet kernels = kernel_set<Portable>("portable");
+  return kernels;
+}
+
+}  // namespace vp3d::cpu

@@ -1,0 +1,84 @@
+// One product of the network as a kernel sees it: packed weights, columns in, columns out.
+//
+// A *column* is the C values of one level at one moment. A level's convolution reads `taps` columns
+// of the level below and makes one; mixing and `shrink` are convolutions of one tap. Columns are
+// given by pointers, so rings and recorded clips are read where they lie.
+//
+// Weights are packed in *panels* of as many output rows as a kernel computes at once, inputs
+// running slowest: what a kernel reads is one contiguous stream, and no sum crosses a register.
+// 8-bit weights keep four inputs of a row together, as the dot-product instructions want them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vp3d::cpu {
+
+enum class WeightType { f32, f16, i8 };
+
+// A half-precision number as it is stored.
+struct Half {
+  std::uint16_t bits;
+};
+
+struct PackedLayer {
+  WeightType type = WeightType::f32;
+  std::int64_t taps = 1;
+  std::int64_t tap_inputs = 0;  // of each tap; for i8 a multiple of 4
+  std::int64_t rows = 0;        // outputs, a multiple of the panel
+  bool relu = true;
+  const float* bias = nullptr;   // (rows,)
+  const float* scale = nullptr;  // (rows,) for i8: of the weights times that of the inputs
+  float input_scale = 1.0F;      // for i8: what one step of the quantised inputs is worth
+};
+
+// The panels that one thread computes, one after another in memory.
+struct Share {
+  const std::byte* weights = nullptr;
+  std::int64_t first_panel = 0;
+  std::int64_t n_panels = 0;
+};
+
+// out = residual + relu(W * in + b) for every column.
+struct LayerCall {
+  const PackedLayer* layer = nullptr;
+  std::int64_t n_columns = 0;
+  // (n_columns, taps) columns of the level below: float32, or for i8 their quantised values 0..127.
+  const void* const* inputs = nullptr;
+  const float* const* residuals = nullptr;  // (n_columns,) or none
+  float* const* outputs = nullptr;          // (n_columns,) or none; each of `rows` values
+  // (n_columns,) or none: the outputs for a layer with 8-bit weights, whose input scale is
+  // `quantum`: min(round(output / quantum), 127).
+  std::uint8_t* const* quantised = nullptr;
+  float quantum = 1.0F;
+};
+
+// Work space of one thread: the sums of a group of panels over a chunk of columns while they are
+// not complete, and a block of weights as float32.
+constexpr std::int64_t kGroupRows = 64;
+constexpr std::int64_t kChunkColumns = 192;
+constexpr std::int64_t kBlockBytes = 16 << 10;  // half of a first-level cache
+constexpr std::int64_t kScratchBytes = kGroupRows * (kChunkColumns + 16) * 4 + kBlockBytes;
+constexpr std::int64_t kAlignment = 64;
+
+using LayerKernel = void (*)(const LayerCall& call, const Share& share, std::byte* scratch);
+
+// The kernels for one instruction set.
+struct KernelSet {
+  const char* name;
+  std::int64_t panel_rows;
+  LayerKernel f32;
+  LayerKernel f16;
+  LayerKernel i8;
+  // For measuring: reads bytes (a multiple of 4096), returns something that depends on them all.
+  std::uint64_t (*read)(const std::byte* data, std::int64_t bytes);
+  // For measuring: multiply-adds in registers only. Returns how many; `sink` takes the results.
+  std::int64_t (*multiply_add_f32)(std::int64_t repeats, float* sink);
+  std::int64_t (*multiply_add_i8)(std::int64_t repeats, float* sink);
+
+  LayerKernel layer(WeightType type) const {
+    return type == WeightType::f32 ? f32 : type == WeightType::f16 ? f16 : i8;
+  }
+};
+
+}  // namespace vp3d::cpu

@@ -1,0 +1,30 @@
+// What the machine can do at best, to hold the engine's figures against.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace vp3d::cpu {
+
+class ThreadPool;
+
+// Reads the same `bytes` of memory again and again, as a network's weights are read.
+class MemoryReader {
+ public:
+  MemoryReader(std::int64_t bytes, int threads);
+  ~MemoryReader();
+
+  double read();  // seconds of one pass, all threads together
+
+ private:
+  std::shared_ptr<ThreadPool> pool_;
+  std::byte* data_ = nullptr;
+  std::int64_t bytes_ = 0;
+};
+
+// Multiply-adds per second of all threads together when nothing is read from memory: float32 with
+// kind "fp32", 8-bit integers with kind "int8", by the best instruction set at hand.
+double multiply_add_rate(const std::string& kind, int threads);
+
+}  // namespace vp3d::cpu

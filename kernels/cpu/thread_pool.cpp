@@ -1,0 +1,201 @@
+#include "thread_pool.hpp"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace vp3d::cpu {
+namespace {
+
+// Long enough to stay awake from frame to frame of a recording; short beside a camera's period.
+constexpr auto kSpinBetweenRuns = std::chrono::microseconds(60);
+// Checks of a barrier before the core is offered to others: more threads than cores must not stall
+// each other for whole time slices.
+constexpr int kSpinsBeforeYield = 4000;
+
+inline void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+std::vector<int> allowed_cores() {
+  std::vector<int> cores;
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (int core = 0; core < CPU_SETSIZE; ++core)
+      if (CPU_ISSET(core, &set)) cores.push_back(core);
+#endif
+  return cores;
+}
+
+// All pools, for the child of a fork. The mutex is held across fork(), so the list is whole.
+struct Registry {
+  std::mutex mutex;
+  std::vector<ThreadPool*> pools;
+  std::map<std::pair<int, bool>, std::weak_ptr<ThreadPool>> shared;
+};
+
+Registry& registry() {
+  static Registry* const instance = [] {
+    auto* made = new Registry;  // never destroyed: pools may outlive static destructors
+    pthread_atfork([] { registry().mutex.lock(); }, [] { registry().mutex.unlock(); },
+                   [] {
+                     for (ThreadPool* pool : registry().pools) pool->restart_after_fork();
+                     registry().mutex.unlock();
+                   });
+    return made;
+  }();
+  return *instance;
+}
+
+}  // namespace
+
+int cores_at_hand() {
+  const auto allowed = static_cast<int>(allowed_cores().size());
+  return std::max(1, allowed > 0 ? allowed : static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+struct ThreadPool::Crew {
+  std::mutex turn;  // of callers of `run`
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  int sleepers = 0;
+  bool started = false;
+  std::vector<std::thread> workers;
+
+  Function work = nullptr;
+  void* context = nullptr;
+  alignas(64) std::atomic<std::uint64_t> generation{0};  // how many runs have begun
+  std::atomic<bool> stop{false};
+  alignas(64) std::atomic<int> arrived{0};
+  alignas(64) std::atomic<std::uint32_t> passed{0};
+};
+
+std::shared_ptr<ThreadPool> ThreadPool::shared(int threads, bool pin) {
+  Registry& all = registry();
+  {
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    if (auto pool = all.shared[{threads, pin}].lock()) return pool;
+  }
+  auto pool = std::make_shared<ThreadPool>(threads, pin);
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  auto& held = all.shared[{threads, pin}];
+  if (auto other = held.lock()) return other;  // another thread was faster
+  held = pool;
+  return pool;
+}
+
+ThreadPool::ThreadPool(int threads, bool pin)
+    : threads_(threads), pin_(pin), crew_(std::make_unique<Crew>()) {
+  if (threads < 1)
+    throw std::invalid_argument("threads must be at least 1, not " + std::to_string(threads));
+  const std::lock_guard<std::mutex> lock(registry().mutex);
+  registry().pools.push_back(this);
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    Registry& all = registry();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    all.pools.erase(std::find(all.pools.begin(), all.pools.end(), this));
+  }
+  {
+    const std::lock_guard<std::mutex> lock(crew_->mutex);
+    crew_->stop.store(true);
+    crew_->generation.fetch_add(1);
+  }
+  crew_->wake.notify_all();
+  for (std::thread& worker : crew_->workers) worker.join();
+}
+
+void ThreadPool::restart_after_fork() {
+  // The old crew's threads do not exist here, and its mutexes may be held by them: it is left as
+  // it is, and never freed.
+  static_cast<void>(crew_.release());
+  crew_ = std::make_unique<Crew>();
+}
+
+void ThreadPool::barrier() {
+  if (threads_ == 1) return;
+  Crew& crew = *crew_;
+  const std::uint32_t before = crew.passed.load(std::memory_order_acquire);
+  if (crew.arrived.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
+    crew.arrived.store(0, std::memory_order_relaxed);
+    crew.passed.store(before + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; crew.passed.load(std::memory_order_acquire) == before; ++spins) {
+    if (spins < kSpinsBeforeYield) relax();
+    else std::this_thread::yield();
+  }
+}
+
+void ThreadPool::run_erased(Function work, void* context) {
+  Crew& crew = *crew_;
+  const std::lock_guard<std::mutex> turn(crew.turn);
+  if (threads_ == 1) return work(context, 0);
+  if (!crew.started) {
+    const std::vector<int> cores = allowed_cores();
+    for (int thread = 1; thread < threads_; ++thread) {
+      crew.workers.emplace_back([this, &crew, thread] {
+        std::uint64_t seen = 0;
+        for (;;) {
+          const auto until = std::chrono::steady_clock::now() + kSpinBetweenRuns;
+          for (int spins = 0; crew.generation.load(std::memory_order_acquire) == seen; ++spins) {
+            if (spins % 64 != 63) {
+              relax();
+            } else if (std::chrono::steady_clock::now() > until) {
+              std::unique_lock<std::mutex> lock(crew.mutex);
+              ++crew.sleepers;
+              crew.wake.wait(lock, [&] { return crew.generation.load() != seen; });
+              --crew.sleepers;
+            }
+          }
+          if (crew.stop.load()) return;
+          ++seen;
+          crew.work(crew.context, thread);
+          barrier();
+        }
+      });
+#ifdef __linux__
+      if (pin_ && !cores.empty()) {
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(cores[static_cast<std::size_t>(thread) % cores.size()], &one);
+        pthread_setaffinity_np(crew.workers.back().native_handle(), sizeof one, &one);
+      }
+#endif
+    }
+    crew.started = true;
+  }
+  crew.work = work;
+  crew.context = context;
+  bool asleep;
+  {
+    const std::lock_guard<std::mutex> lock(crew.mutex);
+    crew.generation.fetch_add(1, std::memory_order_acq_rel);
+    asleep = crew.sleepers > 0;
+  }
+  if (asleep) crew.wake.notify_all();
+  work(context, 0);
+  barrier();
+}
+
+}  // namespace vp3d::cpu
