@@ -7,9 +7,8 @@
 
 namespace vp3d::cpu {
 
-class ThreadPool;
-
-// Reads the same `bytes` of memory again and again, as a network's weights are read.
+// Reads the same `bytes` of memory (whole pages of 4096) again and again, as a network's weights
+// are read. Throws std::invalid_argument for impossible numbers.
 class MemoryReader {
  public:
   MemoryReader(std::int64_t bytes, int threads);
@@ -18,9 +17,8 @@ class MemoryReader {
   double read();  // seconds of one pass, all threads together
 
  private:
-  std::shared_ptr<ThreadPool> pool_;
-  std::byte* data_ = nullptr;
-  std::int64_t bytes_ = 0;
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
 };
 
 // Multiply-adds per second of all threads together when nothing is read from memory: float32 with

@@ -1,0 +1,87 @@
+// What the three forms share: an engine's parts, and a list of products that threads work through.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "isa.hpp"
+#include "network.hpp"
+
+namespace vp3d::cpu {
+
+// Pointers to the columns of one product, set before each pass. Sized once for `capacity` columns.
+struct ColumnTable {
+  std::vector<const void*> inputs;
+  std::vector<const float*> residuals;
+  std::vector<float*> outputs;
+  std::vector<std::uint8_t*> quantised;
+
+  void resize(std::int64_t capacity, std::int64_t taps);
+};
+
+// The products that may run at the same time, one for each network.
+struct Phase {
+  std::vector<const Product*> products;
+  std::vector<LayerCall> calls;
+};
+
+// The passes of one form of one or more networks, in order.
+class Passes {
+ public:
+  // Phase 0 is level 0's convolution, 2k-1 and 2k are level k's convolution and mix, the last is
+  // shrink; one product of each network in every phase.
+  explicit Passes(const std::vector<PackedNetwork>& networks);
+
+  static std::size_t conv_phase(std::size_t level) { return level == 0 ? 0 : 2 * level - 1; }
+  static std::size_t mix_phase(std::size_t level) { return 2 * level; }
+  std::size_t shrink_phase() const { return phases_.size() - 1; }
+
+  void resize(std::size_t phase, std::int64_t capacity);
+  ColumnTable& table(std::size_t phase, std::size_t network) { return tables_[phase][network]; }
+  // The table's first `n` columns are this pass's.
+  void set_columns(std::size_t phase, std::size_t network, std::int64_t n);
+
+  const std::vector<Phase>& phases() const { return phases_; }
+
+ private:
+  const std::vector<PackedNetwork>& networks_;
+  std::vector<Phase> phases_;
+  std::vector<std::vector<ColumnTable>> tables_;  // by phase, by network
+};
+
+// Does a level's output feed an 8-bit convolution, and the middle of a level an 8-bit mix?
+bool output_is_quantised(const PackedNetwork& network, std::size_t level);
+bool middle_is_quantised(const PackedNetwork& network, std::size_t level);
+
+}  // namespace vp3d::cpu
+
+namespace vp3d::detail {
+
+class EngineState {
+ public:
+  EngineState(const std::string& weights_file, std::vector<Network> networks, Precision precision,
+              const EngineOptions& options);
+
+  // Runs all phases, each once every thread is done with the one before.
+  void run(const std::vector<cpu::Phase>& phases);
+
+  const ModelSpec& spec() const { return weights->networks()[0].spec; }
+
+  const cpu::KernelSet& kernels;
+  const std::string isa;
+  std::shared_ptr<cpu::ThreadPool> pool;
+  std::unique_ptr<cpu::PackedWeights> weights;
+  std::mutex forms;  // of window and sequence, which work in the engine's own space
+
+ private:
+  std::vector<cpu::Memory> scratch_;  // of each thread
+};
+
+void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,
+                const std::vector<float*>& answers);
+void run_sequence(EngineState& engine, const float* keypoints, std::int64_t batch,
+                  std::int64_t frames, const std::vector<float*>& answers);
+
+}  // namespace vp3d::detail

@@ -1,0 +1,79 @@
+#include "measure.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <vector>
+
+#include "isa.hpp"
+#include "memory.hpp"
+#include "thread_pool.hpp"
+
+namespace vp3d::cpu {
+namespace {
+
+constexpr std::int64_t kReadUnit = 4096;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+struct MemoryReader::Parts {
+  std::shared_ptr<ThreadPool> pool;
+  Memory data;
+  std::int64_t units = 0;
+  std::atomic<std::uint64_t> sum{0};  // so that reading cannot be left out
+};
+
+MemoryReader::MemoryReader(std::int64_t bytes, int threads) : parts_(std::make_unique<Parts>()) {
+  if (bytes < kReadUnit || bytes > (std::int64_t{1} << 40))
+    throw std::invalid_argument("bytes to read must be " + std::to_string(kReadUnit) +
+                                " to 2^40, not " + std::to_string(bytes));
+  parts_->pool = ThreadPool::shared(threads, false);
+  parts_->units = bytes / kReadUnit;
+  parts_->data = allocate(parts_->units * kReadUnit);
+  // Pages that were never written are all one page of zeros, and would be read from the cache.
+  for (std::int64_t unit = 0; unit < parts_->units; ++unit)
+    for (std::int64_t at = 0; at < kReadUnit; at += 64)
+      parts_->data[static_cast<std::size_t>(unit * kReadUnit + at)] = std::byte{1};
+}
+
+MemoryReader::~MemoryReader() = default;
+
+double MemoryReader::read() {
+  Parts& parts = *parts_;
+  const KernelSet& kernels = find_kernels("auto");
+  const auto start = std::chrono::steady_clock::now();
+  parts.pool->run([&](int thread) {
+    const std::int64_t n = parts.pool->threads();
+    const std::int64_t begin = parts.units * thread / n, end = parts.units * (thread + 1) / n;
+    parts.sum += kernels.read(parts.data.get() + begin * kReadUnit, (end - begin) * kReadUnit);
+  });
+  return seconds_since(start);
+}
+
+double multiply_add_rate(const std::string& kind, int threads) {
+  if (kind != "fp32" && kind != "int8")
+    throw std::invalid_argument("multiply-adds are measured in \"fp32\" or \"int8\", not \"" +
+                                kind + '"');
+  const KernelSet& kernels = find_kernels("auto");
+  const auto loop = kind == "fp32" ? kernels.multiply_add_f32 : kernels.multiply_add_i8;
+  const auto pool = ThreadPool::shared(threads, false);
+  constexpr std::int64_t kRepeats = 100'000;
+  double best = 0;
+  for (int attempt = 0; attempt < 8; ++attempt) {  // the first ones wake the processor up
+    std::atomic<std::int64_t> total{0};
+    const auto start = std::chrono::steady_clock::now();
+    pool->run([&](int) {
+      alignas(kAlignment) float sink[32] = {1.0F, 0.5F, 1.0F};
+      total += loop(kRepeats, sink);
+    });
+    best = std::max(best, static_cast<double>(total) / seconds_since(start));
+  }
+  return best;
+}
+
+}  // namespace vp3d::cpu

@@ -1,0 +1,207 @@
+#include "network.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+namespace vp3d::cpu {
+namespace {
+
+std::int64_t round_up(std::int64_t value, std::int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+std::int64_t bytes_of(WeightType type) {
+  return type == WeightType::f32 ? 4 : type == WeightType::f16 ? 2 : 1;
+}
+
+// A product that is to be packed, and where its tensors are.
+struct Plan {
+  Product* product;
+  const std::byte* source;  // (rows, taps * inputs)
+  const float* bias;
+  const float* scale;      // or none
+  std::int64_t rows;       // as stored
+  std::int64_t inputs;     // of each tap, as stored
+};
+
+const float* floats(const SafetensorsFile& file, const std::string& name,
+                    const std::vector<std::int64_t>& shape) {
+  const TensorView& view = file.tensor(name, shape);
+  if (view.dtype != DType::f32)
+    throw WeightsError(file.path() + ": tensor \"" + name + "\" must be F32");
+  const auto* values = reinterpret_cast<const float*>(view.data);
+  for (std::int64_t i = 0; i < view.size(); ++i)
+    if (!std::isfinite(values[i]))
+      throw WeightsError(file.path() + ": tensor \"" + name +
+                         "\" has a value that is not a finite number");
+  return values;
+}
+
+WeightType weight_type(DType type) {
+  return type == DType::f32 ? WeightType::f32
+                            : type == DType::f16 ? WeightType::f16 : WeightType::i8;
+}
+
+class Planner {
+ public:
+  Planner(const SafetensorsFile& file, Precision precision, const KernelSet& kernels)
+      : file_(file), precision_(precision), panel_(kernels.panel_rows) {}
+
+  PackedNetwork network(const Network& network) {
+    const ModelSpec& spec = network.spec;
+    PackedNetwork packed;
+    packed.spec = spec;
+    packed.channels = round_up(spec.channels, panel_);
+    packed.levels.resize(spec.filter_widths.size());
+    return packed;
+  }
+
+  // Products in the order in which a frame uses them; `packed` must stay where it is.
+  std::vector<Plan> products(const Network& network, PackedNetwork& packed) {
+    const ModelSpec& spec = network.spec;
+    std::vector<Plan> plans;
+    for (std::size_t level = 0; level < packed.levels.size(); ++level) {
+      const std::string name = network.name + ".level" + std::to_string(level);
+      const std::int64_t width = spec.filter_widths[level];
+      const std::int64_t inputs = level ? spec.channels : spec.joints_in * spec.features;
+      plans.push_back(
+          plan(name + ".conv", packed.levels[level].conv, spec.channels, width, inputs, level > 0));
+      if (level > 0)
+        plans.push_back(
+            plan(name + ".mix", packed.levels[level].mix, spec.channels, 1, spec.channels, true));
+    }
+    plans.push_back(plan(network.name + ".shrink", packed.shrink, spec.joints_out * 3, 1,
+                         spec.channels, false));
+    packed.shrink.layer.relu = false;
+    return plans;
+  }
+
+ private:
+  Plan plan(const std::string& name, Product& product, std::int64_t rows, std::int64_t taps,
+            std::int64_t inputs, bool inner) {
+    const TensorView& weight = file_.tensor(name + ".weight", {rows, taps * inputs});
+    check_type(name, weight.dtype, inner);
+    PackedLayer& layer = product.layer;
+    layer.type = weight_type(weight.dtype);
+    layer.taps = taps;
+    layer.tap_inputs = layer.type == WeightType::i8 ? round_up(inputs, 4) : inputs;
+    layer.rows = round_up(rows, panel_);
+    product.answers = rows;
+    Plan result{&product, weight.data, floats(file_, name + ".bias", {rows}), nullptr, rows,
+                inputs};
+    if (layer.type == WeightType::i8) {
+      result.scale = floats(file_, name + ".scale", {rows});
+      layer.input_scale = *floats(file_, name + ".input_scale", {});
+      if (!(layer.input_scale > 0.0F))
+        throw WeightsError(file_.path() + ": tensor \"" + name + ".input_scale\" must be positive");
+    }
+    return result;
+  }
+
+  void check_type(const std::string& name, DType type, bool inner) const {
+    const DType wanted = !inner || precision_ == Precision::fp32 ? DType::f32
+                         : precision_ == Precision::fp16         ? DType::f16
+                                                                 : DType::i8;
+    // Single layers may be kept in a finer type than the others.
+    if (type != wanted && (type != DType::f32 || !inner))
+      throw WeightsError(file_.path() + ": tensor \"" + name +
+                         ".weight\" is of another type than weights of this precision");
+  }
+
+  const SafetensorsFile& file_;
+  const Precision precision_;
+  const std::int64_t panel_;
+};
+
+// Rows [first, first + panel) of a matrix, inputs slowest; what lies outside the matrix is zero.
+template <class W>
+void pack_panel(const Plan& plan, std::int64_t first, std::int64_t panel, W* out) {
+  const auto* source = reinterpret_cast<const W*>(plan.source);
+  const PackedLayer& layer = plan.product->layer;
+  const std::int64_t unit = layer.type == WeightType::i8 ? 4 : 1;  // inputs of a row kept together
+  const std::int64_t rows = std::min(panel, plan.rows - first);
+  const std::int64_t stride = layer.taps * plan.inputs;
+  for (std::int64_t tap = 0; tap < layer.taps; ++tap) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      const W* from = source + (first + row) * stride + tap * plan.inputs;
+      W* to = out + row * unit;
+      for (std::int64_t k = 0; k < plan.inputs; ++k)
+        to[k / unit * unit * panel + k % unit] = from[k];
+    }
+    out += layer.tap_inputs * panel;
+  }
+}
+
+void pack_share(const Plan& plan, const Share& share, std::int64_t panel, std::byte* out) {
+  const PackedLayer& layer = plan.product->layer;
+  const std::int64_t panel_bytes =
+      layer.taps * layer.tap_inputs * panel * bytes_of(layer.type);
+  for (std::int64_t i = 0; i < share.n_panels; ++i, out += panel_bytes) {
+    const std::int64_t first = (share.first_panel + i) * panel;
+    if (layer.type == WeightType::f32)
+      pack_panel(plan, first, panel, reinterpret_cast<std::uint32_t*>(out));
+    else if (layer.type == WeightType::f16)
+      pack_panel(plan, first, panel, reinterpret_cast<std::uint16_t*>(out));
+    else
+      pack_panel(plan, first, panel, reinterpret_cast<std::int8_t*>(out));
+  }
+}
+
+}  // namespace
+
+PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Network>& networks,
+                             Precision precision, const KernelSet& kernels, ThreadPool& pool) {
+  Planner planner(file, precision, kernels);
+  for (const Network& network : networks) networks_.push_back(planner.network(network));
+  std::vector<std::vector<Plan>> by_network;
+  for (std::size_t i = 0; i < networks.size(); ++i)
+    by_network.push_back(planner.products(networks[i], networks_[i]));
+  std::vector<Plan*> order;  // all networks' first products, all second ones, ..
+  for (std::size_t step = 0; step < by_network[0].size(); ++step)
+    for (std::vector<Plan>& plans : by_network) order.push_back(&plans[step]);
+
+  std::int64_t vector_floats = 0;
+  for (const Plan* plan : order) {
+    const PackedLayer& layer = plan->product->layer;
+    weight_bytes_ += layer.rows * layer.taps * layer.tap_inputs * bytes_of(layer.type);
+    vector_floats += layer.rows * (plan->scale ? 2 : 1);
+  }
+  weights_ = allocate(weight_bytes_);
+  vectors_ = allocate(vector_floats * 4);
+
+  const std::int64_t panel = kernels.panel_rows;
+  std::int64_t at = 0;
+  for (int thread = 0; thread < pool.threads(); ++thread) {
+    for (const Plan* plan : order) {
+      const PackedLayer& layer = plan->product->layer;
+      const std::int64_t panels = layer.rows / panel;
+      const std::int64_t begin = panels * thread / pool.threads();
+      const std::int64_t end = panels * (thread + 1) / pool.threads();
+      plan->product->shares.push_back({weights_.get() + at, begin, end - begin});
+      at += (end - begin) * panel * layer.taps * layer.tap_inputs * bytes_of(layer.type);
+    }
+  }
+  auto* vector = reinterpret_cast<float*>(vectors_.get());
+  for (const Plan* plan : order) {
+    PackedLayer& layer = plan->product->layer;
+    layer.bias = vector;
+    std::copy_n(plan->bias, plan->rows, vector);
+    vector += layer.rows;
+    if (plan->scale != nullptr) {
+      layer.scale = vector;
+      for (std::int64_t row = 0; row < plan->rows; ++row)
+        vector[row] = plan->scale[row] * layer.input_scale;
+      vector += layer.rows;
+    }
+  }
+  // Each thread writes first what it will read: the memory is then its own processor's.
+  pool.run([&](int thread) {
+    for (const Plan* plan : order) {
+      const Share& share = plan->product->shares[static_cast<std::size_t>(thread)];
+      pack_share(*plan, share, panel, weights_.get() + (share.weights - weights_.get()));
+    }
+  });
+}
+
+}  // namespace vp3d::cpu
