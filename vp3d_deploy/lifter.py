@@ -18,9 +18,10 @@ from vp3d_deploy.keypoints import KeypointsError, check_clip, check_duration, ch
 from vp3d_deploy.live import LiveStream
 from vp3d_deploy.mirror import MIRROR_X, check_sides, mirrored
 from vp3d_deploy.network_input import NetworkInput
-from vp3d_deploy.observe import FADE_S, HOLD_S, Screen, anyone, fill_clip
+from vp3d_deploy.observe import FADE_S, HOLD_S, anyone, fill_clip
 from vp3d_deploy.poses import Poses
 from vp3d_deploy.resample import n_resampled, resample
+from vp3d_deploy.screen import Screen
 from vp3d_deploy.skeleton import Skeleton, get_skeleton
 
 # Frames per call of an engine, over all people of the call. It bounds the working memory (ONNX

@@ -25,20 +25,15 @@ class NetworkInput:
                 f"the network reads {features} values per joint; networks of 2 (x, y) and 3 "
                 "(x, y, score) can be run"
             )
-        self._source = source
-        self._skeleton_in = skeleton_in
-        self._skeleton_out = skeleton_out
+        self._joints_out = skeleton_out.n_joints
         self._features = features
-        self._converts = not _same_joints(source, skeleton_in)
-        self._same_out = _same_joints(skeleton_in, skeleton_out)
+        self._incoming = _Conversion.between(source, skeleton_in)
+        self._outgoing: _Conversion | None = None
         self._confidence_converts = True
-        if self._converts:
-            convert_keypoints(np.zeros((source.n_joints, 3)), source, skeleton_in)
-        if not self._same_out:
-            try:
-                convert_keypoints(np.zeros((skeleton_in.n_joints, 3)), skeleton_in, skeleton_out)
-            except SkeletonError:
-                self._confidence_converts = False
+        try:
+            self._outgoing = _Conversion.between(skeleton_in, skeleton_out)
+        except SkeletonError:
+            self._confidence_converts = False
 
     def __call__(self, points: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the network is shown and how far its answer can be trusted.
@@ -48,23 +43,54 @@ class NetworkInput:
         joint itself, of the weakest joint it is derived from where the two skeletons differ, or
         the mean over the person where the joints cannot be matched.
         """
-        if self._converts:
-            both = np.concatenate([points, confidence[..., None]], axis=-1)
-            both = convert_keypoints(both, self._source, self._skeleton_in)
-            points, confidence = both[..., :2], both[..., 2]
+        if self._incoming is not None:
+            points = self._incoming.points(points)
+            confidence = self._incoming.confidence(confidence)
         if self._features == 3:
             points = np.concatenate([points, confidence[..., None]], axis=-1)
         return points.astype(np.float32, copy=False), self._confidence_out(confidence)
 
     def _confidence_out(self, confidence: np.ndarray) -> np.ndarray:
-        if self._same_out:
-            return confidence.astype(np.float32, copy=False)
         if not self._confidence_converts:
             mean = confidence.mean(-1, keepdims=True, dtype=np.float32)
-            return np.repeat(mean, self._skeleton_out.n_joints, axis=-1)
-        scored = np.zeros((*confidence.shape, 3), np.float32)
-        scored[..., 2] = confidence
-        return convert_keypoints(scored, self._skeleton_in, self._skeleton_out)[..., 2]
+            return np.repeat(mean, self._joints_out, axis=-1)
+        if self._outgoing is not None:
+            confidence = self._outgoing.confidence(confidence)
+        return confidence.astype(np.float32, copy=False)
+
+
+class _Conversion:
+    """`convert_keypoints` of finite points between two skeletons, in few calls of numpy.
+
+    Each joint is a weighted mean of others, so that all of them are one small matrix.
+    """
+
+    def __init__(self, source: Skeleton, target: Skeleton) -> None:
+        """Raises SkeletonError where `convert_keypoints` does."""
+        # Converted unit vectors are the matrix: row j has the share of joint j in each joint.
+        units = np.zeros((source.n_joints, source.n_joints, 2))
+        units[..., 0] = np.eye(source.n_joints)
+        shares = convert_keypoints(units, source, target)[..., 0].T
+        self._matrices = {dtype: shares.astype(dtype) for dtype in (np.float32, np.float64)}
+        parts = [np.flatnonzero(row) for row in shares]
+        widest = max(len(own) for own in parts)
+        # Which joints each one is made of; the shorter lists are filled up with their first.
+        self._parts = np.array([[*own, *own[:1].repeat(widest - len(own))] for own in parts])
+
+    @classmethod
+    def between(cls, source: Skeleton, target: Skeleton) -> _Conversion | None:
+        """None where the joints are the same."""
+        return None if _same_joints(source, target) else cls(source, target)
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """(..., J_source, 2) -> (..., J_target, 2) of the same dtype, float32 or float64."""
+        converted: np.ndarray = np.matmul(self._matrices[points.dtype.type], points)
+        return converted
+
+    def confidence(self, confidence: np.ndarray) -> np.ndarray:
+        """(..., J_source) -> (..., J_target): that of the weakest joint it is made of."""
+        weakest: np.ndarray = confidence.take(self._parts, axis=-1).min(axis=-1)
+        return weakest
 
 
 def _same_joints(a: Skeleton, b: Skeleton) -> bool:

@@ -1,8 +1,7 @@
 """From what a detector saw to what the network is shown: the one place that deals with gaps.
 
-**Not observed** is a joint with a coordinate that is NaN, infinite, or more than `OUTSIDE` image
-sizes outside the image, or with a score that is zero, negative or not finite. Everything else is
-observed, with a confidence of 1, or of the detector's score limited to 0..1 where there is one.
+**Not observed** is a joint that screen.py says is not. Everything else is observed, with a
+confidence of 1, or of the detector's score limited to 0..1 where there is one.
 
 **Hold, then fade.** A joint that is not observed keeps its place relative to the body: it moves as
 the joints that are seen move on average. Its confidence stays what it last was for `HOLD_S`
@@ -24,52 +23,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from vp3d_deploy.camera import normalize_screen
+from vp3d_deploy.screen import Screen
 from vp3d_deploy.skeleton import Skeleton
 
 # A wrist behind the back or a missed detection is over in half a second; what is gone for a whole
 # second may be anywhere.
 HOLD_S = 0.5
 FADE_S = 0.5
-# Detectors do place joints outside the image, about a body's length at most for people cut off by
-# its edge; beyond an image's size they are mistakes.
-OUTSIDE = 1.0
 # Ages are sums of frame times; a joint must not stay alive a frame longer by rounding.
 _ROUNDING_S = 1e-6
-
-
-class Screen:
-    """An image size, and with it which coordinates are credible.
-
-    image_size: (width, height) in pixels, positive. Raises ValueError otherwise.
-    """
-
-    __slots__ = ("_limit", "size")
-
-    def __init__(self, image_size: tuple[float, float]) -> None:
-        top_left = normalize_screen(np.zeros(2), image_size)
-        self._limit = -(1 + 2 * OUTSIDE) * top_left
-        self.size = (float(image_size[0]), float(image_size[1]))
-
-    def normalize(self, points_px: np.ndarray) -> np.ndarray:
-        """(..., 2) pixels -> (..., 2) normalised screen units, a new array."""
-        return normalize_screen(points_px, self.size)
-
-    def observed(self, points: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
-        """Which joints count as seen: bool (..., J).
-
-        points: (..., J, 2) normalised screen units. scores: (..., J) or None.
-        """
-        # NaN compares false with everything.
-        seen: np.ndarray = (np.abs(points) <= self._limit).all(-1)
-        if scores is not None:
-            seen &= (scores > 0) & (scores < np.inf)
-        return seen
-
-    def limit(self, points: np.ndarray) -> np.ndarray:
-        """Points moved to the edge of what is credible, for joints that were carried along."""
-        # Twice as fast as np.clip on arrays this small.
-        return np.minimum(np.maximum(points, -self._limit), self._limit)
 
 
 def fade(age_s: np.ndarray, hold_s: float, fade_s: float) -> np.ndarray:
@@ -87,7 +49,10 @@ def anyone(joints: np.ndarray) -> np.ndarray:
 
 
 class Observer:
-    """Fills the gaps of N people frame by frame; one row of all arrays for each person."""
+    """Fills the gaps of N people frame by frame; one row of all arrays for each person.
+
+    Attribute: `complete`, whether every joint of everyone was seen in the last frame.
+    """
 
     def __init__(self, skeleton: Skeleton, hold_s: float, fade_s: float) -> None:
         self._skeleton = skeleton
@@ -100,6 +65,9 @@ class Observer:
         self._ever_seen = np.zeros((0, n_joints), bool)
         # Seen in the last frame in which anything of the person was.
         self._last_seen = np.zeros((0, n_joints), bool)
+        # The confidence of everyone without scores in a complete frame.
+        self._certain = np.zeros((0, n_joints), np.float32)
+        self.complete = False
 
     def add(self, count: int) -> None:
         """Append people of whom nothing has been seen yet."""
@@ -116,8 +84,47 @@ class Observer:
     def _map(self, change: Callable[[np.ndarray], np.ndarray]) -> None:
         for name in ("_points", "_score", "_age_s", "_ever_seen", "_last_seen"):
             setattr(self, name, change(getattr(self, name)))
+        self._certain = np.ones(self._score.shape, np.float32)
+        self._certain.flags.writeable = False
+        self.complete = False
 
     def update(
+        self,
+        points: np.ndarray,
+        scores: np.ndarray | None,
+        seen: np.ndarray | None,
+        screen: Screen,
+        elapsed_s: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The next frame of everyone.
+
+        points: (N, J, 2) normalised screen units, anything where not seen; kept, not to be
+        changed by the caller afterwards. scores: (N, J) or None. seen: (N, J) bool, or None for
+        a complete frame, from `Screen.frame`; at least one joint of a person must be seen in
+        their first frame. elapsed_s: time since the previous frame.
+
+        Returns points (N, J, 2), finite everywhere, and confidence (N, J) float32 0..1; both
+        are kept here, not to be changed. Without scores, complete frames of the same people
+        share one array of confidence.
+        """
+        confidence: np.ndarray
+        if seen is None:
+            if scores is None:
+                confidence = self._certain
+            else:
+                confidence = np.minimum(scores, 1).astype(np.float32, copy=False)
+            if not self.complete:
+                self._age_s[...] = 0
+                self._ever_seen[...] = True
+                self._last_seen[...] = True
+            self._score = confidence
+        else:
+            points, confidence = self._fill(points, scores, seen, screen, elapsed_s)
+        self._points = points
+        self.complete = seen is None
+        return points, confidence
+
+    def _fill(
         self,
         points: np.ndarray,
         scores: np.ndarray | None,
@@ -125,49 +132,19 @@ class Observer:
         screen: Screen,
         elapsed_s: float,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The next frame of everyone.
-
-        points: (N, J, 2) normalised screen units, anything where not seen; kept, not to be
-        changed by the caller afterwards. scores: (N, J) or None. seen: (N, J) bool, from
-        `Screen.observed`; at least one joint of a person must be seen in their first frame.
-        elapsed_s: time since the previous frame.
-
-        Returns points (N, J, 2), finite everywhere, and confidence (N, J) float32 0..1; both
-        are kept here, not to be changed.
-        """
-        confidence: np.ndarray
-        if scores is None:
-            confidence = np.ones(seen.shape, np.float32)
-        else:
-            # Only what was seen: other scores may be anything, and overflow a float32.
-            confidence = np.where(seen, np.minimum(scores, 1), 0).astype(np.float32)
-        if seen.all():
-            self._score = confidence
-            self._age_s[...] = 0
-            self._ever_seen[...] = True
-        else:
-            points, confidence = self._fill(points, confidence, seen, screen, elapsed_s)
-        self._points = points
-        self._last_seen = np.where(anyone(seen)[:, None], seen, self._last_seen)
-        return points, confidence
-
-    def _fill(
-        self,
-        points: np.ndarray,
-        confidence: np.ndarray,
-        seen: np.ndarray,
-        screen: Screen,
-        elapsed_s: float,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        points = np.where(seen[..., None], points, 0)
+        both = seen[..., None]
+        points = np.where(both, points, 0)
         moved = self._body_motion(points, seen)
-        points = np.where(seen[..., None], points, screen.limit(self._points + moved))
+        points = np.where(both, points, screen.limit(self._points + moved))
         self._ever_seen = self._ever_seen | seen
         if not self._ever_seen.all():
             sources = nearest_seen(self._skeleton, self._ever_seen)
             points = np.take_along_axis(points, sources[..., None], axis=1)
         self._age_s = np.where(seen, 0, self._age_s + elapsed_s)
-        self._score = np.where(seen, confidence, self._score)
+        # Only of what was seen: other scores may be anything, and overflow a float32.
+        now = 1 if scores is None else np.where(seen, np.minimum(scores, 1), 0)
+        self._score = np.where(seen, now, self._score).astype(np.float32, copy=False)
+        self._last_seen = np.where(anyone(seen)[:, None], seen, self._last_seen)
         return points, self._score * fade(self._age_s, self._hold_s, self._fade_s)
 
     def _body_motion(self, points: np.ndarray, seen: np.ndarray) -> np.ndarray:

@@ -164,6 +164,47 @@ class Poses:
         return load_poses(path)
 
 
+def trusted_poses(
+    joints_m: np.ndarray,
+    trajectory_m: np.ndarray | None,
+    confidence: np.ndarray,
+    skeleton: Skeleton,
+    fps: float,
+    frame_indices: np.ndarray,
+) -> Poses:
+    """`Poses` of arrays that this package has made, which fit: nothing is checked.
+
+    A live stream makes one per person and frame, and the checks would take longer than the rest.
+    """
+    poses = Poses.__new__(Poses)
+    poses.joints_m = joints_m
+    poses.trajectory_m = trajectory_m
+    poses.confidence = confidence
+    poses.skeleton = skeleton
+    poses.fps = fps
+    poses.frame_indices = frame_indices
+    return poses
+
+
+def joined(parts: list[Poses]) -> Poses:
+    """One person's poses, (T_i, J, 3) of one network, one after the other; at least one part.
+
+    A single part is returned as it is.
+    """
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    roots = [part.trajectory_m for part in parts if part.trajectory_m is not None]
+    return Poses(
+        np.concatenate([part.joints_m for part in parts]),
+        np.concatenate(roots) if roots else None,
+        np.concatenate([part.confidence for part in parts]),
+        first.skeleton,
+        first.fps,
+        np.concatenate([part.frame_indices for part in parts]),
+    )
+
+
 def known_or_custom(skeleton: Skeleton) -> Skeleton:
     """The skeleton of this package that has the same joints and parents, or `skeleton` itself.
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from vp3d_deploy.live_rows import Answer, LiveRows, Row
+from vp3d_deploy.live.rows import Answer, LiveRows, Row
 from vp3d_deploy.network_input import NetworkInput
-from vp3d_deploy.observe import Observer, Screen, anyone
+from vp3d_deploy.observe import Observer, anyone
+from vp3d_deploy.screen import Screen
 
 
 class LivePeople:
@@ -51,10 +52,11 @@ class LivePeople:
                 for old, new in zip(before or (), (inputs, confidence), strict=False)
             )
             answers += self._rows.step(index, self._people[:n_before], *(blends or _NOBODY))
-        alive = anyone(confidence)
-        if not alive.all():
-            self._rows.end(self._keep(alive))
-            inputs, confidence = inputs[alive], confidence[alive]
+        if not self._observer.complete:  # else everyone is seen, and nobody has faded
+            alive = anyone(confidence)
+            if not alive.all():
+                self._rows.end(self._keep(alive))
+                inputs, confidence = inputs[alive], confidence[alive]
         if on_frame:
             answers += self._rows.step(steps[-1][0], self._people, inputs, confidence)
         self._previous = inputs, confidence
@@ -100,40 +102,51 @@ class LivePeople:
 
         People who are seen for the first time are appended.
         """
-        known = self.track_ids
-        ids = list(known)
-        ids += [track_id for track_id in frames if track_id not in known]
-        points_px, scores = self._gathered([frames.get(track_id) for track_id in ids])
-        points = screen.normalize(points_px)
-        seen = screen.observed(points, scores)
-        if len(ids) > len(known):
-            begins = anyone(seen)
-            begins[: len(known)] = True
-            if not begins.all():
-                points, seen = points[begins], seen[begins]
-                scores = None if scores is None else scores[begins]
-            new = [track_id for track_id, yes in zip(ids, begins, strict=True) if yes]
-            self._people += [Row(track_id) for track_id in new[len(known) :]]
-            self._observer.add(len(self._people) - len(known))
-        points, confidence = self._observer.update(points, scores, seen, screen, elapsed_s)
+        followed = [row.track_id for row in self._people]
+        known = set(followed)
+        new = [track_id for track_id in frames if track_id not in known]
+        arrays = [*map(frames.get, followed), *map(frames.get, new)]
+        values, seen = screen.frame(self._gathered(arrays))
+        if new:
+            values, seen = self._admit(new, values, seen)
+        scores = values[..., 2] if values.shape[2] == 3 else None
+        points, confidence = self._observer.update(values[..., :2], scores, seen, screen, elapsed_s)
         return self._network_input(points, confidence)
 
-    def _gathered(self, arrays: list[np.ndarray | None]) -> tuple[np.ndarray, np.ndarray | None]:
-        """(N, J, 2) pixels, NaN for who is absent, and (N, J) scores if anyone brought them."""
+    def _admit(
+        self, new: list[Any], values: np.ndarray, seen: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Follow those of the new people, the last rows, of whom anything is seen.
+
+        Returns `values` and `seen` without the rows of the others.
+        """
+        if seen is not None:
+            n_known = len(self._people)
+            begins = anyone(seen)
+            begins[:n_known] = True
+            new = [own for own, begun in zip(new, begins[n_known:], strict=True) if begun]
+            values, seen = values[begins], seen[begins]
+        self._people += [Row(track_id) for track_id in new]
+        self._observer.add(len(new))
+        return values, seen
+
+    def _gathered(self, arrays: list[np.ndarray | None]) -> np.ndarray:
+        """(N, J, 2) pixels, NaN for who is absent; or (N, J, 3) with scores if anyone has them."""
         if len(arrays) == 1 and arrays[0] is not None:
-            alone = arrays[0][None]
-            return alone[..., :2], alone[..., 2] if alone.shape[2] == 3 else None
+            return arrays[0][None]
         n_joints = self._observer.n_joints
-        points = np.full((len(arrays), n_joints, 2), np.nan)
-        scores = np.ones((len(arrays), n_joints))
-        scored = False
+        here = [array for array in arrays if array is not None]
+        widths = {array.shape[1] for array in here}
+        if len(here) == len(arrays) and len(widths) == 1:
+            together = np.concatenate(here, dtype=np.float64)
+            return together.reshape(len(here), n_joints, -1)
+        columns = max(widths, default=2)
+        pixels = np.full((len(arrays), n_joints, columns), np.nan)
+        pixels[..., 2:] = 1
         for row, array in enumerate(arrays):
             if array is not None:
-                points[row] = array[:, :2]
-                if array.shape[1] == 3:
-                    scores[row] = array[:, 2]
-                    scored = True
-        return points, scores if scored else None
+                pixels[row, :, : array.shape[1]] = array
+        return pixels
 
 
 _NOBODY = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))

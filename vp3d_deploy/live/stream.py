@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from vp3d_deploy.engines.base import StreamEngine
-from vp3d_deploy.keypoints import KeypointsError, check_frame, check_pixels, check_time
-from vp3d_deploy.live_people import LivePeople
-from vp3d_deploy.live_rows import Answer, LiveRows
+from vp3d_deploy.live.clock import Clock
+from vp3d_deploy.live.people import LivePeople
+from vp3d_deploy.live.pushed import PushedPeople
+from vp3d_deploy.live.rows import Answer, LiveRows
 from vp3d_deploy.network_input import NetworkInput
-from vp3d_deploy.observe import Observer, Screen
-from vp3d_deploy.poses import Poses
-from vp3d_deploy.resample import MAX_GAP_S, FrameGrid
+from vp3d_deploy.observe import Observer
+from vp3d_deploy.poses import Poses, joined
+from vp3d_deploy.resample import MAX_GAP_S
+from vp3d_deploy.screen import Screen
 from vp3d_deploy.skeleton import Skeleton
 
 TrackId = int | str
@@ -74,24 +75,20 @@ class LiveStream:
         self.lag = lag
         self.fps = network_fps
         self._engine = engine
-        self._skeleton = skeleton
         self._skeleton_out = skeleton_out
         self._has_trajectory = has_trajectory
         self._screen = Screen(image_size)
-        self._camera_fps = fps
-        rows = LiveRows(engine, lag, *shape_in)
+        self._clock = Clock(network_fps, fps)
+        self._pushed = PushedPeople(skeleton)
+        rows = LiveRows(engine, lag, shape_in, skeleton_out, network_fps)
         self._people = LivePeople(Observer(skeleton, hold_s, fade_s), network_input, rows)
         self._lock = threading.Lock()
         self._closed = False
-        self._begin()
 
     def _begin(self) -> None:
         """The state of a stream that has seen nothing, once its people are gone."""
-        self._one_person: bool | None = None
-        self._frame = 0
-        self._in_pixels = False
-        resamples = self._camera_fps not in (None, self.fps)
-        self._grid = FrameGrid(self.fps) if resamples else None
+        self._clock.begin()
+        self._pushed.begin()
 
     @property
     def image_size(self) -> tuple[float, float]:
@@ -105,12 +102,12 @@ class LiveStream:
     @property
     def track_ids(self) -> tuple[TrackId, ...]:
         """The people being followed, held ones included; empty for a single person without id."""
-        return () if self._one_person else self._people.track_ids
+        return () if self._pushed.one_person else self._people.track_ids
 
     @property
     def origin_s(self) -> float | None:
         """The time of frame 0 where frames have times, else None."""
-        return None if self._grid is None else self._grid.origin_s
+        return self._clock.origin_s
 
     def push(
         self,
@@ -133,16 +130,16 @@ class LiveStream:
         """
         self._acquire()
         try:
-            people = self._checked_people(keypoints)
-            time_s = self._checked_time(timestamp_s)
-            screen = self._screen if image_size is None else Screen(image_size)
-            in_pixels = self._in_pixels or self._checked_pixels(people, screen)
-            # Nothing is refused from here on.
-            self._in_pixels = in_pixels
-            self._screen = screen
+            people = self._pushed.checked(keypoints)
+            time_s = self._clock.checked(timestamp_s)
+            screen = self._screen if image_size is None else self._resized(image_size)
             if keypoints is not None:
-                self._one_person = None in people
-            elapsed_s, steps = self._advance(time_s)
+                self._pushed.accept(people, screen.size)
+            # Nothing is refused from here on.
+            self._screen = screen
+            elapsed_s, steps = self._clock.advance(time_s)
+            if elapsed_s > MAX_GAP_S:
+                self._people.end_all()
             return self._combined(self._people.advance(people, screen, elapsed_s, steps))
         finally:
             self._lock.release()
@@ -157,7 +154,7 @@ class LiveStream:
         try:
             poses = self._combined(self._people.flush())
             self._begin()
-            return self._poses([]) if poses is None else poses
+            return self._no_poses() if poses is None else poses
         finally:
             self._lock.release()
 
@@ -205,93 +202,26 @@ class LiveStream:
             self._lock.release()
             raise RuntimeError("this LiveStream is closed; open another with Lifter.stream()")
 
-    def _checked_people(self, keypoints: Any) -> dict[Any, np.ndarray]:
-        """The pushed arrays by track id, None being the id of a single person."""
-        if keypoints is None:
-            return {}
-        many = isinstance(keypoints, Mapping)
-        if self._one_person is not None and many == self._one_person:
-            before, now = ("one person", "a dict") if many else ("a dict of people", "one person")
-            raise KeypointsError(
-                f"this stream was begun with {before} and now gets {now}; keep to one of them, or "
-                "begin again with reset()"
-            )
-        if not many:
-            return {None: check_frame(keypoints, self._skeleton)}
-        people = {}
-        for track_id, array in keypoints.items():
-            if not isinstance(track_id, (int, str, np.integer)) or isinstance(track_id, bool):
-                raise KeypointsError(f"track id {track_id!r}: expected a whole number or a string")
-            try:
-                people[track_id] = check_frame(array, self._skeleton)
-            except KeypointsError as error:
-                raise KeypointsError(f"person {track_id!r}: {error}") from None
-        return people
-
-    def _checked_pixels(self, people: dict[Any, np.ndarray], screen: Screen) -> bool:
-        """`check_pixels` of everyone in the frame together; the first to tell is the last asked."""
-        if not people:
-            return False
-        points = np.concatenate([array[:, :2] for array in people.values()])
-        scores = [
-            array[:, 2] if array.shape[1] == 3 else np.ones(len(array)) for array in people.values()
-        ]
-        return check_pixels(points, np.concatenate(scores), screen.size)
-
-    def _checked_time(self, timestamp_s: float | None) -> float | None:
-        """The frame's time, or None where frames are taken as they come."""
-        if self._camera_fps is not None:
-            if timestamp_s is not None:
-                raise KeypointsError(
-                    f"this stream takes its frames to be 1/{self._camera_fps:g} s apart; to give "
-                    "timestamp_s, open it without fps"
-                )
-            return None if self._grid is None else self._frame / self._camera_fps
-        if self._frame and (timestamp_s is None) != (self._grid is None):
-            before, now = ("none", "has one") if self._grid is None else ("timestamp_s", "has none")
-            raise KeypointsError(
-                f"earlier frames had {before} and this one {now}: give timestamp_s for every "
-                "frame or for none, or begin again with reset()"
-            )
-        if timestamp_s is None:
-            return None
-        time_s = check_time(timestamp_s)
-        if self._grid is not None:
-            self._grid.check(time_s)
-        return time_s
-
-    def _advance(self, time_s: float | None) -> tuple[float, list[tuple[int, float]]]:
-        """Count the frame. Returns the time since the last, and the steps to take."""
-        self._frame += 1
-        if time_s is None:
-            return 1 / self.fps, [(self._frame - 1, 1.0)]
-        if self._grid is None:
-            self._grid = FrameGrid(self.fps)
-        elapsed_s = self._grid.elapsed_s(time_s)
-        if elapsed_s > MAX_GAP_S:
-            self._people.end_all()
-        return elapsed_s, self._grid.advance(time_s)
+    def _resized(self, image_size: tuple[float, float]) -> Screen:
+        """The screen of this size; the present one as long as that has it."""
+        screen = Screen(image_size)
+        return self._screen if screen.size == self._screen.size else screen
 
     def _combined(self, answers: list[Answer]) -> Poses | dict[TrackId, Poses] | None:
-        """What push returns for these answers."""
-        if self._one_person is not False:
-            return self._poses(answers) if answers else None
-        by_id: dict[Any, list[Answer]] = {}
-        for answer in answers:
-            by_id.setdefault(answer.track_id, []).append(answer)
-        return {track_id: self._poses(own) for track_id, own in by_id.items()}
+        """What push returns for these answers, which are in order of time for each person."""
+        if self._pushed.one_person is not False:
+            return joined([poses for _, poses in answers]) if answers else None
+        by_id: dict[Any, list[Poses]] = {}
+        for track_id, poses in answers:
+            by_id.setdefault(track_id, []).append(poses)
+        return {track_id: joined(own) for track_id, own in by_id.items()}
 
-    def _poses(self, answers: list[Answer]) -> Poses:
-        """One person's answers, in order of time, as poses."""
-        if not answers:
-            n_joints = self._skeleton_out.n_joints
-            joints = np.zeros((0, n_joints, 3), np.float32)
-            trajectory = np.zeros((0, 1, 3), np.float32) if self._has_trajectory else None
-            confidence = np.zeros((0, n_joints), np.float32)
-        else:
-            _, _, all_joints, all_trajectories, all_confidence = zip(*answers, strict=True)
-            joints = np.array(all_joints)
-            trajectory = None if all_trajectories[0] is None else np.array(all_trajectories)
-            confidence = np.array(all_confidence)
-        indices = np.array([answer.frame_index for answer in answers], np.int64)
-        return Poses(joints, trajectory, confidence, self._skeleton_out, self.fps, indices)
+    def _no_poses(self) -> Poses:
+        n_joints = self._skeleton_out.n_joints
+        return Poses(
+            np.zeros((0, n_joints, 3), np.float32),
+            np.zeros((0, 1, 3), np.float32) if self._has_trajectory else None,
+            np.zeros((0, n_joints), np.float32),
+            self._skeleton_out,
+            self.fps,
+        )

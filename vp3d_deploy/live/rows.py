@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 import numpy as np
 
-from vp3d_deploy.engines.base import StreamEngine
+from vp3d_deploy.engines.base import Output, StreamEngine
+from vp3d_deploy.poses import Poses, trusted_poses
+from vp3d_deploy.skeleton import Skeleton
+
+# What the network says of one person in one frame, T = 1; the arrays are the caller's own.
+Answer = tuple[int | str | None, Poses]
 
 
 class Row:
@@ -20,18 +24,8 @@ class Row:
         self.position = -1  # in the engine; -1 before the first step
         self.steps = 0
         self.ended = False
-        # Frames shown and not answered yet: index and confidence (J_out,).
-        self.pending: deque[tuple[int, np.ndarray]] = deque()
-
-
-class Answer(NamedTuple):
-    """What the network says of one person in one frame; arrays are copies."""
-
-    track_id: int | str | None
-    frame_index: int
-    joints_m: np.ndarray  # (J_out, 3)
-    trajectory_m: np.ndarray | None  # (1, 3)
-    confidence: np.ndarray  # (J_out,)
+        # Frames shown and not answered yet: index (1,) and confidence (1, J_out), neither its own.
+        self.pending: deque[tuple[np.ndarray, np.ndarray]] = deque()
 
 
 class LiveRows:
@@ -41,11 +35,21 @@ class LiveRows:
     answers that are still out have come, then their row is removed.
     """
 
-    def __init__(self, engine: StreamEngine, lag: int, joints_in: int, features: int) -> None:
+    def __init__(
+        self,
+        engine: StreamEngine,
+        lag: int,
+        shape_in: tuple[int, int],
+        skeleton_out: Skeleton,
+        fps: float,
+    ) -> None:
+        """shape_in: (J_in, F). skeleton_out, fps: of the answers."""
         self._engine = engine
         self._lag = lag
+        self._skeleton_out = skeleton_out
+        self._fps = fps
         self._rows: list[Row] = []
-        self._inputs = np.zeros((0, joints_in, features), np.float32)
+        self._inputs = np.zeros((0, *shape_in), np.float32)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,7 +63,8 @@ class LiveRows:
         units, finite. confidence: (len(people), J_out) float32, kept. Returns the answers that
         came out, for frames `lag` steps ago.
         """
-        self._admit([row for row in people if row.position < 0])
+        if people and people[-1].position < 0:  # who is new comes last
+            self._admit([row for row in people if row.position < 0])
         if not self._rows:
             return []
         if len(people) == len(self._rows):  # then both are in order of arrival
@@ -67,22 +72,33 @@ class LiveRows:
         elif people:
             self._inputs[[row.position for row in people]] = inputs
         output = self._engine.step(self._inputs)
-        for row, trust in zip(people, confidence, strict=True):
-            row.pending.append((frame_index, trust))
+        frame = np.array([frame_index], np.int64)
+        for index, row in enumerate(people):
+            row.pending.append((frame, confidence[index : index + 1]))
         answers, finished = [], False
         for row in self._rows:
             row.steps += 1
             if row.steps > self._lag:
-                index, trust = row.pending.popleft()
-                joints = output.pose[row.position].copy()
-                trajectory = None
-                if output.trajectory is not None:
-                    trajectory = output.trajectory[row.position].copy()
-                answers.append(Answer(row.track_id, index, joints, trajectory, trust))
-            finished |= row.ended and not row.pending
+                answers.append((row.track_id, self._answer(row, output)))
+            if row.ended and not row.pending:
+                finished = True
         if finished:
             self._remove([row for row in self._rows if row.ended and not row.pending])
         return answers
+
+    def _answer(self, row: Row, output: Output) -> Poses:
+        """A row's answer of this step; the engine's arrays live until the next one only."""
+        frame, trust = row.pending.popleft()
+        own = slice(row.position, row.position + 1)
+        root = output.trajectory
+        return trusted_poses(
+            output.pose[own].copy(),
+            None if root is None else root[own].copy(),
+            trust.copy(),
+            self._skeleton_out,
+            self._fps,
+            frame.copy(),
+        )
 
     def end(self, people: list[Row]) -> None:
         """These people are gone; their answers that are still out keep coming."""
@@ -105,8 +121,6 @@ class LiveRows:
         self._engine.remove_rows(list(range(self._engine.n_rows)))
 
     def _admit(self, new: list[Row]) -> None:
-        if not new:
-            return
         self._engine.add_rows(len(new))
         for row in new:
             row.position = len(self._rows)
