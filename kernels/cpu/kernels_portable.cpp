@@ -1,4 +1,5 @@
 // Kernels for any processor, in the compiler's own vector types.
+#include "half.hpp"
 #include "isa.hpp"
 #include "kernel_set.hpp"
 
@@ -76,29 +77,6 @@ struct Portable {
       const float limited = x[lane] > 0.0F ? (x[lane] < 127.0F ? x[lane] : 127.0F) : 0.0F;
       to[lane] = static_cast<std::uint8_t>(__builtin_nearbyintf(limited));
     }
-  }
-
- private:
-  // IEEE 754 half to single precision.
-  static VP3D_INLINE float widen(Half half) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000U) << 16;
-    const std::uint32_t magnitude = half.bits & 0x7FFFU;
-    std::uint32_t bits = 0;
-    float value;
-    if (magnitude >= 0x7C00U) {  // infinite, or not a number
-      bits = 0x7F800000U | (magnitude << 13);
-      __builtin_memcpy(&value, &bits, 4);
-    } else if (magnitude >= 0x0400U) {
-      bits = (magnitude << 13) + ((127U - 15U) << 23);
-      __builtin_memcpy(&value, &bits, 4);
-    } else {  // subnormal: a whole number of 2^-24
-      value = static_cast<float>(magnitude) * 0x1p-24F;
-    }
-    std::uint32_t with_sign;
-    __builtin_memcpy(&with_sign, &value, 4);
-    with_sign |= sign;
-    __builtin_memcpy(&value, &with_sign, 4);
-    return value;
   }
 };
 }  // namespace

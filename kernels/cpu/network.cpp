@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "half.hpp"
+
 namespace vp3d::cpu {
 namespace {
 
@@ -19,22 +21,27 @@ std::int64_t bytes_of(WeightType type) {
 struct Plan {
   Product* product;
   const std::byte* source;  // (rows, taps * inputs)
-  const float* bias;
-  const float* scale;      // or none
-  std::int64_t rows;       // as stored
-  std::int64_t inputs;     // of each tap, as stored
+  std::vector<float> bias;
+  std::vector<float> scale;  // or none
+  std::int64_t rows;         // as stored
+  std::int64_t inputs;       // of each tap, as stored
 };
 
-const float* floats(const SafetensorsFile& file, const std::string& name,
-                    const std::vector<std::int64_t>& shape) {
+std::vector<float> floats(const SafetensorsFile& file, const std::string& name,
+                          const std::vector<std::int64_t>& shape) {
   const TensorView& view = file.tensor(name, shape);
-  if (view.dtype != DType::f32)
-    throw WeightsError(file.path() + ": tensor \"" + name + "\" must be F32");
-  const auto* values = reinterpret_cast<const float*>(view.data);
-  for (std::int64_t i = 0; i < view.size(); ++i)
-    if (!std::isfinite(values[i]))
-      throw WeightsError(file.path() + ": tensor \"" + name +
-                         "\" has a value that is not a finite number");
+  std::vector<float> values(static_cast<std::size_t>(view.size()));
+  if (view.dtype == DType::f32) {
+    std::memcpy(values.data(), view.data, values.size() * sizeof(float));
+  } else if (view.dtype == DType::f16) {  // biases of half-precision layers
+    const auto* halves = reinterpret_cast<const Half*>(view.data);
+    std::transform(halves, halves + values.size(), values.begin(), widen);
+  } else {
+    throw WeightsError(file.path() + ": tensor \"" + name + "\" must be F32 or F16");
+  }
+  if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); }))
+    throw WeightsError(file.path() + ": tensor \"" + name +
+                       "\" has a value that is not a finite number");
   return values;
 }
 
@@ -88,11 +95,10 @@ class Planner {
     layer.tap_inputs = layer.type == WeightType::i8 ? round_up(inputs, 4) : inputs;
     layer.rows = round_up(rows, panel_);
     product.answers = rows;
-    Plan result{&product, weight.data, floats(file_, name + ".bias", {rows}), nullptr, rows,
-                inputs};
+    Plan result{&product, weight.data, floats(file_, name + ".bias", {rows}), {}, rows, inputs};
     if (layer.type == WeightType::i8) {
       result.scale = floats(file_, name + ".scale", {rows});
-      layer.input_scale = *floats(file_, name + ".input_scale", {});
+      layer.input_scale = floats(file_, name + ".input_scale", {})[0];
       if (!(layer.input_scale > 0.0F))
         throw WeightsError(file_.path() + ": tensor \"" + name + ".input_scale\" must be positive");
     }
@@ -165,7 +171,7 @@ PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Netw
   for (const Plan* plan : order) {
     const PackedLayer& layer = plan->product->layer;
     weight_bytes_ += layer.rows * layer.taps * layer.tap_inputs * bytes_of(layer.type);
-    vector_floats += layer.rows * (plan->scale ? 2 : 1);
+    vector_floats += layer.rows * (plan->scale.empty() ? 1 : 2);
   }
   weights_ = allocate(weight_bytes_);
   vectors_ = allocate(vector_floats * 4);
@@ -186,12 +192,12 @@ PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Netw
   for (const Plan* plan : order) {
     PackedLayer& layer = plan->product->layer;
     layer.bias = vector;
-    std::copy_n(plan->bias, plan->rows, vector);
+    std::copy(plan->bias.begin(), plan->bias.end(), vector);
     vector += layer.rows;
-    if (plan->scale != nullptr) {
+    if (!plan->scale.empty()) {
       layer.scale = vector;
       for (std::int64_t row = 0; row < plan->rows; ++row)
-        vector[row] = plan->scale[row] * layer.input_scale;
+        vector[row] = plan->scale[static_cast<std::size_t>(row)] * layer.input_scale;
       vector += layer.rows;
     }
   }
