@@ -40,9 +40,11 @@ class FakeBundle:
 class DefinitionEngine:
     name = "definition"
     precision = "fp64"
+    forms = ("window", "sequence", "stream")
 
     def __init__(self, bundle: FakeBundle, seed: int = 0) -> None:
         self.bundle = bundle
+        self.lags = bundle.lags
         self.spec = bundle.spec
         self.tensors = random_parameters(bundle.spec, seed)
         self.trajectory_spec, self.trajectory_tensors = None, None

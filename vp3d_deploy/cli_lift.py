@@ -64,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--live", action="store_true", help="frame by frame, as from a camera")
     add("--lag", type=_lag, metavar="N", help="live, with answers N frames late (default 0)")
     add("--engine", default="auto", metavar="NAME", help="what runs the network (default auto)")
-    add("--precision", metavar="NAME", help="fp32, fp16, ..; default the engine's fastest")
+    add("--precision", metavar="NAME", help="fp32, fp16, ..; default the engine's choice")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON")
     return parser
 
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         named = f"{error.filename}: {error.strerror}" if known else str(error)
         print(f"vp3d-lift: {named}", file=sys.stderr)
         return 1
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         print(f"vp3d-lift: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -55,16 +55,18 @@ class Lifter:
         engine: str = "auto",
         precision: str | None = None,
         threads: int | None = None,
+        **options: Any,
     ) -> Lifter:
         """Open and verify the bundle at `path`, and an engine on it.
 
-        engine: its name, or "auto" for the best at hand. precision: one of the bundle's, for
-        example "fp16"; by default the engine's fastest. threads: at most so many per call; by
-        default the engine's choice.
-        Raises BundleError for a damaged or foreign bundle, ValueError for an unknown engine.
+        engine: "native", "onnx", or "auto" for the best at hand. precision: one of the bundle's,
+        for example "fp16"; by default the engine's choice, fp16 or fp32. threads: at most so many
+        per call; by default one per core. options: the engine's own; `open_engine` lists them.
+        Raises BundleError for a damaged or foreign bundle, ValueError for an unknown engine or
+        option, ImportError for an engine that is not installed.
         """
         bundle = Bundle.open(path)
-        return cls(bundle, open_engine(bundle, engine, precision, threads))
+        return cls(bundle, open_engine(bundle, engine, precision, threads, **options))
 
     @property
     def skeleton(self) -> Skeleton:
@@ -77,9 +79,10 @@ class Lifter:
         return self.bundle.fps
 
     @property
-    def lags(self) -> tuple[int, ...]:
-        """The lags at which the bundle holds live streams, frames."""
-        return self.bundle.lags
+    def lags(self) -> Sequence[int]:
+        """The lags at which live streams can be opened, frames: with the native engine all up to
+        the network's lookahead, with ONNX Runtime those that the bundle holds a graph for."""
+        return self.engine.lags
 
     def lift(
         self,
@@ -169,7 +172,7 @@ class Lifter:
         one of `lags`; more lag is more accurate. skeleton, hold_s, fade_s: as for `lift`.
         fps: the camera's frame rate, if it is to be interpolated to the network's.
 
-        Raises ValueError for a lag that the bundle does not hold, and for bad arguments.
+        Raises ValueError for a lag that is none of `lags`, and for bad arguments.
         """
         source = self._source(skeleton)
         network_input = self._network_input(source)
@@ -186,7 +189,8 @@ class Lifter:
             raise KeypointsError(
                 f"{self.bundle.path} holds {held if self.lags else 'no live streams, so none for'} "
                 f"lag {lag}; export it again with vp3d-export --lag "
-                f"{' '.join(map(str, sorted({*self.lags, lag})))}"
+                f"{' '.join(map(str, sorted({*self.lags, lag})))}, or open it with the native "
+                "engine, which streams at any lag"
             ) from None
         spec = self.bundle.spec
         return LiveStream(

@@ -154,7 +154,13 @@ def test_engines_are_chosen_by_name_or_refused(path: Path) -> None:
         open_engine(bundle, "tensorflow")
     with pytest.raises(ValueError, match="threads must be a whole number from 1"):
         open_engine(bundle, threads=0)
-    assert open_engine(bundle).precision == "fp32"
+    assert open_engine(bundle).precision == "fp16"
+    assert open_engine(bundle).name == "native"
+    assert open_engine(bundle, "onnx").precision == "fp32"
+    with pytest.raises(ValueError, match="'onnx' has no option 'isa'; it has none"):
+        open_engine(bundle, "onnx", isa="avx2")
+    with pytest.raises(ValueError, match="'native' has no option 'pin'; it has pin_threads, isa"):
+        open_engine(bundle, pin=True)
     assert open_engine(bundle, "onnx", "fp16").precision == "fp16"
 
 

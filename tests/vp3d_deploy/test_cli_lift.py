@@ -71,7 +71,7 @@ def test_json_summary(capsys, bundle, keypoints, tmp_path):
     assert summary["people"] == 2
     assert summary["frames"] == 20
     assert summary["lag"] == 2
-    assert summary["engine"] == "onnx"
+    assert summary["engine"] == "native"
     assert summary["precision"] == "fp32"
     assert summary["trajectory"] is True
     assert summary["written"] == [str(tmp_path / "x.npz")]
@@ -218,7 +218,11 @@ def test_a_full_disk_is_told_by_the_name_of_the_output(bundle, tmp_path, name):
         (["{bundle}", "builtin:flying", "-o", "{tmp}/x.npz"], "flying"),
         (["{tmp}/gone.vp3d", "{in}", "-o", "{tmp}/x.npz"], "gone.vp3d"),
         (["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--engine", "abacus"], "abacus"),
-        (["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--lag", "1"], "lag"),
+        (["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--lag", "14"], "lag"),
+        (
+            ["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--lag", "1", "--engine", "onnx"],
+            "or open it with the native engine, which streams at any lag",
+        ),
         (["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--skeleton", "dog"], "unknown skeleton 'dog'"),
         (["{bundle}", "{in}", "-o", "{tmp}/x.npz", "--skeleton", "halpe26"], "has 26"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -65,6 +66,16 @@ class Engine(Protocol):
     @property
     def precision(self) -> str:
         """For example "fp32"."""
+        ...
+
+    @property
+    def forms(self) -> Sequence[str]:
+        """Which of `bundle.FORMS` it answers in."""
+        ...
+
+    @property
+    def lags(self) -> Sequence[int]:
+        """The lags that it can open streams at."""
         ...
 
     def window(self, keypoints: np.ndarray) -> Output:

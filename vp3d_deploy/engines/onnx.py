@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vp3d_deploy.bundle import Bundle, BundleError, GraphEntry
+from vp3d_deploy.bundle import FORMS, Bundle, BundleError, GraphEntry
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_deploy.engines.onnx_interface import graph_shapes
@@ -38,6 +38,18 @@ class OnnxEngine:
         self._sessions: dict[tuple[str, int | None], onnxruntime.InferenceSession] = {}
         self._lock = threading.Lock()
         self._closed = False
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return tuple(form for form in FORMS if any(g.form == form for g in self._graphs))
+
+    @property
+    def lags(self) -> tuple[int, ...]:
+        return tuple(sorted(g.lag for g in self._graphs if g.lag is not None))
+
+    @property
+    def _graphs(self) -> list[GraphEntry]:
+        return [graph for graph in self._bundle.graphs if graph.precision == self.precision]
 
     def window(self, keypoints: np.ndarray) -> Output:
         return self._run("window", keypoints)

@@ -19,9 +19,9 @@ WINDOW_FRAMES = 16_384
 
 
 class EnginePredictor:
-    """Takes the form of the network that a bundle has, and that costs least, for each question.
+    """Takes the form of the network that an engine has, and that costs least, for each question.
 
-    A lag that no stream of the bundle has is answered from windows whose late frames are replaced,
+    A lag that no stream of the engine has is answered from windows whose late frames are replaced,
     which is the definition of an answer at that lag.
     Raises BundleError where the bundle lacks what a question needs.
     """
@@ -30,9 +30,7 @@ class EnginePredictor:
         self._bundle = bundle
         self._spec = bundle.spec
         self._engine = engine
-        held = [graph for graph in bundle.graphs if graph.precision == engine.precision]
-        self._forms = {graph.form for graph in held}
-        self._lags = {graph.lag for graph in held}
+        self._forms, self._lags = engine.forms, engine.lags
 
     def form_at(self, lag: int | None) -> str:
         if lag is not None and lag in self._lags:

@@ -135,23 +135,25 @@ def test_every_engine_beside_pytorch_at_every_lag(
     arguments += ["--per-joint", "--plot", str(pictures[0]), "--plot", str(pictures[1])]
     found = evaluated(arguments, tmp_path)
     labels = [result["label"] for result in found["results"]]
-    assert labels == ["PyTorch", "onnx fp32", "onnx fp16"]
+    assert labels == ["PyTorch", "native fp32", "native fp16", "onnx fp32", "onnx fp16"]
     tensors = random_parameters(SPEC, 1)
     clips = clips_of(data)
     for lag in range(5):
         expected = [(a, live_answers(SPEC, tensors, k, lag), p) for a, k, p in clips]
         _, over_actions, over_frames = protocol_of_the_paper(expected)
-        for result in found["results"][:2]:
+        for result in (found["results"][i] for i in (0, 1, 3)):
             point = result["lags"][lag]
             assert point["lag"] == lag
             for key, values in (("actions", over_actions), ("frames", over_frames)):
                 figures = [point[key][name] for name in METRICS]
                 np.testing.assert_allclose(figures, values, rtol=0, atol=PARITY_MM)
-    forms = [point["form"] for point in found["results"][1]["lags"]]
-    assert forms == ["stream", "window", "window", "window", "stream"]
-    single, half = (result["difference"] for result in found["results"][1:])
-    assert single["mean_distance_mm"] < 0.01 < half["mean_distance_mm"]
-    assert abs(single["mpjpe_change_mm"]) < PARITY_MM
+    forms = [[point["form"] for point in result["lags"]] for result in found["results"]]
+    assert forms[1] == ["stream"] * 5
+    assert forms[3] == ["stream", "window", "window", "window", "stream"]
+    for pair in ((1, 2), (3, 4)):
+        single, half = (found["results"][i]["difference"] for i in pair)
+        assert single["mean_distance_mm"] < 0.01 < half["mean_distance_mm"]
+        assert abs(single["mpjpe_change_mm"]) < PARITY_MM
     assert all(path.stat().st_size > 1000 for path in pictures)
 
     printed = capsys.readouterr().out
@@ -168,7 +170,7 @@ def test_without_its_checkpoint_a_bundle_runs_folded_in_pytorch(
     assert main([*arguments, "--json", "-", "--actions", "walking", "--max-frames", "40"]) == 0
     found = json.loads(capsys.readouterr().out)
     labels = [result["label"] for result in found["results"]]
-    assert labels == ["PyTorch, folded weights", "onnx fp32"]
+    assert labels == ["PyTorch, folded weights", "native fp32", "onnx fp32"]
     assert found["data"]["actions"] == ["Walking"]
     assert found["data"]["frames"] == pytest.approx(40, abs=8)
 
@@ -179,7 +181,7 @@ def test_without_its_checkpoint_a_bundle_runs_folded_in_pytorch(
 def test_half_precision_alone_has_no_pytorch_to_compare_with(data: Path, tmp_path: Path) -> None:
     made = random_bundle(tmp_path / "x.vp3d", SPEC, precisions=("fp16",))
     found = evaluated([str(made.bundle.path), "--data", str(data)], tmp_path)
-    assert [result["label"] for result in found["results"]] == ["onnx fp16"]
+    assert [result["label"] for result in found["results"]] == ["native fp16", "onnx fp16"]
     (missing,) = found["unavailable"]
     assert missing["label"] == "PyTorch"
     assert "no fp32 weights; give the checkpoint" in missing["reason"]
@@ -203,7 +205,10 @@ def test_half_precision_alone_has_no_pytorch_to_compare_with(data: Path, tmp_pat
         (["{net}", "--json", "nowhere/x.json"], "nowhere"),
         (["{net}", "--plot", "x.jpg"], "pictures are .png, .svg, .pdf"),
         (["{net}", "--plot", "a.png", "--json", "a.png"], "named twice as an output"),
-        (["{bundle}", "--engine", "warp"], "engine 'warp' is not known; choose from pytorch, onnx"),
+        (
+            ["{bundle}", "--engine", "warp"],
+            "engine 'warp' is not known; choose from pytorch, native, onnx",
+        ),
         (["{bundle}", "--precision", "fp16"], "x.vp3d has no fp16; it holds fp32"),
         (["{bundle}", "--ckpt", "{net}"], "was not exported from"),
         (["{bundle}", "--causal"], "is a bundle, which says itself"),

@@ -104,7 +104,7 @@ def test_an_engine_answers_with_the_forms_there_are(
     forms: tuple[str, ...], lags: tuple[int, ...], expected: list[str], tmp_path: Path
 ) -> None:
     made = random_bundle(tmp_path / "x", SPEC, forms=forms, lags=lags)
-    predictor = EnginePredictor(made.bundle, open_engine(made.bundle))
+    predictor = EnginePredictor(made.bundle, open_engine(made.bundle, "onnx"))
     tensors = made.parameters["pose"]
     assert [predictor.form_at(lag) for lag in (None, 0, 3, 7)] == expected
     done = Counter()
@@ -117,11 +117,20 @@ def test_an_engine_answers_with_the_forms_there_are(
 
 def test_a_bundle_of_streams_answers_for_their_lags_alone(tmp_path: Path) -> None:
     made = random_bundle(tmp_path / "x", SPEC, forms=("stream",), lags=(0, 7))
-    predictor = EnginePredictor(made.bundle, open_engine(made.bundle))
+    predictor = EnginePredictor(made.bundle, open_engine(made.bundle, "onnx"))
     assert predictor.form_at(None) == "stream"
     check(predictor.recorded(clips(), Counter()), recorded(SPEC, made.parameters["pose"]))
     with pytest.raises(BundleError, match="no graph in fp32 that answers for lag 3"):
         predictor.live(clips(), 3, Counter())
+
+
+def test_the_native_engine_answers_in_every_form_without_graphs(tmp_path: Path) -> None:
+    made = random_bundle(tmp_path / "x", SPEC, forms=("window",), lags=())
+    predictor = EnginePredictor(made.bundle, open_engine(made.bundle, "native"))
+    tensors = made.parameters["pose"]
+    assert [predictor.form_at(lag) for lag in (None, 0, 3)] == ["sequence", "stream", "stream"]
+    check(predictor.recorded(clips(), Counter()), recorded(SPEC, tensors))
+    check(predictor.live(clips(), 3, Counter()), live(SPEC, tensors, 3))
 
 
 @pytest.mark.parametrize("lag", [0, 2, 7])
