@@ -7,13 +7,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The native engine is compiled by the installation, and again when its sources change.
+NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -o -name '*.cmake')
 DEMO := build/demo
 
 .PHONY: setup demo test lint types test-python test-cpp bench clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt CMakeLists.txt
+$(READY): pyproject.toml constraints.txt CMakeLists.txt kernels/CMakeLists.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 	  --editable ".[export,train,eval,render,bench,dev]"

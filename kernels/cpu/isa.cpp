@@ -7,28 +7,50 @@
 #include <sys/auxv.h>
 #endif
 
+#ifdef VP3D_KERNELS_AVXVNNI
+#include <cpuid.h>
+#endif
+
 namespace vp3d::cpu {
 
+#ifdef VP3D_KERNELS_AVXVNNI
+// __builtin_cpu_supports learned this name only in later compilers.
+static bool has_avxvnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 4)) != 0;
+}
+#endif
+
+// VP3D_KERNELS_NAME says that the compiler knew that instruction set (cmake/InstructionSets.cmake).
 std::vector<const KernelSet*> supported_kernels() {
   std::vector<const KernelSet*> kernels;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
+  [[maybe_unused]] const bool avx2 = __builtin_cpu_supports("avx2") &&
+                                     __builtin_cpu_supports("fma") &&
+                                     __builtin_cpu_supports("f16c");
+  [[maybe_unused]] const bool avx512 =
+      avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#ifdef VP3D_KERNELS_AVX512VNNI
   if (avx512 && __builtin_cpu_supports("avx512vnni")) kernels.push_back(&avx512vnni_kernels());
-  if (avx512) kernels.push_back(&avx512_kernels());
-#ifdef VP3D_HAS_AVXVNNI
-  if (avx2 && __builtin_cpu_supports("avxvnni")) kernels.push_back(&avxvnni_kernels());
 #endif
+#ifdef VP3D_KERNELS_AVX512
+  if (avx512) kernels.push_back(&avx512_kernels());
+#endif
+#ifdef VP3D_KERNELS_AVXVNNI
+  if (avx2 && has_avxvnni()) kernels.push_back(&avxvnni_kernels());
+#endif
+#ifdef VP3D_KERNELS_AVX2
   if (avx2) kernels.push_back(&avx2_kernels());
+#endif
 #elif defined(__aarch64__)
-#ifdef __linux__
+#if defined(VP3D_KERNELS_NEONDOT) && defined(__linux__)
   if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) kernels.push_back(&neondot_kernels());
 #endif
+#ifdef VP3D_KERNELS_NEON
   kernels.push_back(&neon_kernels());
+#endif
 #endif
   kernels.push_back(&portable_kernels());
   return kernels;
