@@ -59,6 +59,8 @@ bool middle_is_quantised(const PackedNetwork& network, std::size_t level);
 
 namespace vp3d::detail {
 
+class WindowRun;
+
 class EngineState {
  public:
   EngineState(const std::string& weights_file, std::vector<Network> networks, Precision precision,
@@ -73,7 +75,9 @@ class EngineState {
   const std::string isa;
   std::shared_ptr<cpu::ThreadPool> pool;
   std::unique_ptr<cpu::PackedWeights> weights;
-  std::mutex forms;  // of window and sequence, which work in the engine's own space
+  // The space of the last call's windows, for the next: making it costs as much as a window.
+  std::mutex window_turn;
+  std::shared_ptr<WindowRun> window_run;
 
  private:
   std::vector<cpu::Memory> scratch_;  // of each thread

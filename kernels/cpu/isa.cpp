@@ -7,15 +7,20 @@
 #include <sys/auxv.h>
 #endif
 
-#ifdef VP3D_KERNELS_AVXVNNI
+#if defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
 namespace vp3d::cpu {
 
-#ifdef VP3D_KERNELS_AVXVNNI
-// __builtin_cpu_supports learned this name only in later compilers.
-static bool has_avxvnni() {
+#if defined(__x86_64__)
+// Not every compiler's __builtin_cpu_supports knows these two names.
+static bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & (1U << 29)) != 0;
+}
+
+[[maybe_unused]] static bool has_avxvnni() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 4)) != 0;
 }
@@ -27,8 +32,7 @@ std::vector<const KernelSet*> supported_kernels() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   [[maybe_unused]] const bool avx2 = __builtin_cpu_supports("avx2") &&
-                                     __builtin_cpu_supports("fma") &&
-                                     __builtin_cpu_supports("f16c");
+                                     __builtin_cpu_supports("fma") && has_f16c();
   [[maybe_unused]] const bool avx512 =
       avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

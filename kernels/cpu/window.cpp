@@ -16,10 +16,15 @@ struct LevelSpace {
   cpu::Memory columns, bytes, middle;
 };
 
+}  // namespace
+
 class WindowRun {
  public:
   WindowRun(EngineState& engine, std::int64_t windows)
-      : engine_(engine), networks_(engine.weights->networks()), passes_(networks_) {
+      : windows(windows),
+        engine_(engine),
+        networks_(engine.weights->networks()),
+        passes_(networks_) {
     const std::size_t levels = engine.spec().filter_widths.size();
     for (std::size_t level = 0; level < levels; ++level) {
       passes_.resize(cpu::Passes::conv_phase(level), windows * columns(level));
@@ -40,18 +45,20 @@ class WindowRun {
     }
   }
 
-  void operator()(const float* keypoints, std::int64_t windows,
+  const std::int64_t windows;  // at most, of one call
+
+  void operator()(const float* keypoints, std::int64_t n_windows,
                   const std::vector<float*>& answers) {
     for (std::size_t network = 0; network < networks_.size(); ++network) {
       for (std::size_t level = 0; level < spaces_[network].size(); ++level)
-        point_level(network, level, keypoints, windows);
-      point_shrink(network, windows);
+        point_level(network, level, keypoints, n_windows);
+      point_shrink(network, n_windows);
     }
     engine_.run(passes_.phases());
     for (std::size_t network = 0; network < networks_.size(); ++network) {
       const cpu::Product& shrink = networks_[network].shrink;
       const auto* from = reinterpret_cast<const float*>(answers_[network].get());
-      for (std::int64_t i = 0; i < windows; ++i)
+      for (std::int64_t i = 0; i < n_windows; ++i)
         std::copy_n(from + i * shrink.layer.rows, shrink.answers,
                     answers[network] + i * shrink.answers);
     }
@@ -129,8 +136,6 @@ class WindowRun {
   std::vector<cpu::Memory> answers_;             // by network
 };
 
-}  // namespace
-
 void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,
                 const std::vector<float*>& answers) {
   if (batch == 0) return;
@@ -138,7 +143,12 @@ void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,
   const std::int64_t first = spec.receptive_field() / spec.filter_widths[0];
   const std::int64_t together = std::clamp<std::int64_t>(kFirstColumns / first, 1, batch);
   const std::int64_t window = spec.receptive_field() * spec.joints_in * spec.features;
-  WindowRun run(engine, together);
+  const std::lock_guard<std::mutex> turn(engine.window_turn);
+  if (engine.window_run == nullptr || engine.window_run->windows < together) {
+    engine.window_run.reset();
+    engine.window_run = std::make_shared<WindowRun>(engine, together);
+  }
+  WindowRun& run = *engine.window_run;
   for (std::int64_t begin = 0; begin < batch; begin += together) {
     std::vector<float*> to;
     for (std::size_t network = 0; network < answers.size(); ++network)

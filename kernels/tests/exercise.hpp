@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "json.hpp"
 #include "safetensors.hpp"
@@ -30,6 +31,24 @@ inline bool exercise_safetensors(const std::string& path) {
       } catch (const WeightsError&) {  // of another type
       }
     }
+    return true;
+  } catch (const WeightsError&) {
+    return false;
+  }
+}
+
+// Open an engine on the weights, and take a frame.
+inline bool exercise_engine(const std::string& path, const Network& network, Precision precision) {
+  try {
+    EngineOptions options;
+    options.threads = 1;
+    Engine engine(path, {network}, precision, options);
+    Stream stream = engine.open_stream(0);
+    stream.add_rows(1);
+    const ModelSpec& spec = network.spec;
+    const std::vector<float> frame(static_cast<std::size_t>(spec.joints_in * spec.features), 0.5F);
+    std::vector<float> pose(static_cast<std::size_t>(spec.joints_out * 3));
+    stream.step(frame.data(), {pose.data()});
     return true;
   } catch (const WeightsError&) {
     return false;

@@ -6,11 +6,14 @@
 #include "check.hpp"
 #include "exercise.hpp"
 #include "mutate.hpp"
+#include "reference_network.hpp"
 #include "safetensors_bytes.hpp"
 
 namespace {
 
 using namespace vp3d::test;
+using vp3d::Network;
+using vp3d::Precision;
 
 constexpr int n_files = 4000;
 
@@ -34,6 +37,24 @@ void mutate_safetensors() {
   check_counts(taken);
 }
 
+// Real weights: what is taken is also run.
+void mutate_weights() {
+  const Network network{"pose", {{3, 3}, 6, 2, 2, 2, false}};
+  const std::string path = "test_mutations.tmp";
+  Mutator mutate(3);
+  for (const Precision precision : {Precision::fp32, Precision::fp16, Precision::int8}) {
+    const std::string whole = file_of(random_tensors({network}, precision, 1));
+    const std::size_t header = whole.find_last_of('}', 4096);
+    int taken = 0;
+    for (int i = 0; i < n_files / 2; ++i) {
+      write_file(path, mutate(whole, header));
+      taken += exercise_engine(path, network, precision) ? 1 : 0;
+    }
+    CHECK(taken > n_files / 200 && taken < n_files / 2 * 9 / 10);
+  }
+  std::remove(path.c_str());
+}
+
 void mutate_json() {
   const std::string text =
       R"({"format": "vp3d-bundle", "networks": {"pose": {"filter_widths": [3, 3, 3], "x": 1.5e3}},)"
@@ -48,6 +69,7 @@ void mutate_json() {
 
 int main() {
   mutate_safetensors();
+  mutate_weights();
   mutate_json();
   return vp3d::test::result();
 }
