@@ -6,36 +6,19 @@
 
 namespace vp3d::cpu {
 
-// The sums of one panel for N columns, in registers; S is an instruction set (simd_*.hpp).
-template <class S, int N>
-struct FloatSums {
-  typename S::Float at[N][S::kVectors];
-};
-
-template <class S, int N>
-struct IntSums {
-  typename S::Int at[N][S::kVectors];
-};
-
-// Writes rows `row`.. of columns `column`.. of the call.
-template <class S, int N>
-VP3D_INLINE void finish(const LayerCall& call, std::int64_t row, std::int64_t column,
-                        const FloatSums<S, N>& sums) {
+// Writes rows `row`.. of one column of the call; S is an instruction set (simd_*.hpp).
+template <class S>
+VP3D_INLINE void write_outputs(const LayerCall& call, std::int64_t row, std::int64_t column,
+                               typename S::Float value) {
   const PackedLayer& layer = *call.layer;
-  unroll<N>([&](auto n) {
-    const std::int64_t c = column + n;
-    unroll<S::kVectors>([&](auto v) {
-      const std::int64_t r = row + v * S::kLanes;
-      typename S::Float value = S::add(sums.at[n][v], S::load(layer.bias + r));
-      if (layer.relu) value = S::relu(value);
-      if (call.residuals != nullptr) value = S::add(value, S::load(call.residuals[c] + r));
-      if (call.outputs != nullptr) S::store(call.outputs[c] + r, value);
-      if (call.quantised != nullptr) {
-        // A true division, as the definition has it: a reciprocal rounds some values elsewhere.
-        S::store_quantised(call.quantised[c] + r, S::divide(value, S::broadcast(&call.quantum)));
-      }
-    });
-  });
+  value = S::add(value, S::load(layer.bias + row));
+  if (layer.relu) value = S::relu(value);
+  if (call.residuals != nullptr) value = S::add(value, S::load(call.residuals[column] + row));
+  if (call.outputs != nullptr) S::store(call.outputs[column] + row, value);
+  if (call.quantised != nullptr) {
+    // A true division, as the definition has it: a reciprocal rounds some values elsewhere.
+    S::store_quantised(call.quantised[column] + row, S::divide(value, S::broadcast(&call.quantum)));
+  }
 }
 
 }  // namespace vp3d::cpu

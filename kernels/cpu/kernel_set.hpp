@@ -1,8 +1,7 @@
 // The kernels of one instruction set S, and the loops that measure what it can do at best.
 #pragma once
 
-#include "float_kernels.hpp"
-#include "int8_kernels.hpp"
+#include "layer_kernel.hpp"
 
 namespace vp3d::cpu {
 
@@ -30,57 +29,41 @@ std::uint64_t read_bytes(const std::byte* data, std::int64_t bytes) {
   return total;
 }
 
-template <class S>
-std::int64_t multiply_add_f32(std::int64_t repeats, float* sink) {
-  constexpr int kColumns = S::kColumns;
-  FloatSums<S, kColumns> sums;
-  FloatTile<S, float, kColumns>::clear(sums);
-  const float values[2] = {sink[0], sink[1]};
-  const auto x = S::broadcast(values), w = S::broadcast(values + 1);
+template <class P>
+VP3D_FLATTEN std::int64_t multiply_adds(std::int64_t repeats, float* sink) {
+  using S = typename P::Set;
+  using All = Tile<P, P::kColumns>;
+  typename All::Sums sums;
+  All::clear(sums);
+  // Registers that the compiler cannot know to hold the same numbers each time.
+  typename P::Element numbers[P::kColumns];
+  __builtin_memcpy(numbers, sink, sizeof numbers);
+  const ColumnsPacked<typename P::Element, P::kColumns> columns{numbers};
+  alignas(kAlignment) typename P::Weight weights[All::kWeights];
+  __builtin_memcpy(weights, sink, sizeof weights);
   for (std::int64_t i = 0; i < repeats; ++i) {
-    unroll<kColumns>([&](auto n) {
-      unroll<S::kVectors>([&](auto v) {
-        sums.at[n][v] = S::multiply_add(w, x, sums.at[n][v]);
-      });
-    });
+    __asm__ volatile("" : : "r"(numbers), "r"(weights) : "memory");
+    All::add_element(sums, weights, columns, 0);
   }
-  unroll<kColumns>([&](auto n) {
-    unroll<S::kVectors>([&](auto v) { S::store(sink, S::add(S::load(sink), sums.at[n][v])); });
-  });
-  return repeats * kColumns * S::kVectors * S::kLanes;
-}
-
-template <class S>
-std::int64_t multiply_add_i8(std::int64_t repeats, float* sink) {
-  constexpr int kColumns = S::kIntColumns;
-  IntSums<S, kColumns> sums;
-  Int8Tile<S, kColumns>::clear(sums);
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(sink);
-  const auto x = S::broadcast_quad(bytes), w = S::broadcast_quad(bytes + 4);
-  for (std::int64_t i = 0; i < repeats; ++i) {
-    unroll<kColumns>([&](auto n) {
-      unroll<S::kVectors>([&](auto v) { sums.at[n][v] = S::dot(sums.at[n][v], S::opaque(x), w); });
-    });
-  }
-  unroll<kColumns>([&](auto n) {
+  unroll<P::kColumns>([&](auto n) {
     unroll<S::kVectors>([&](auto v) {
-      S::store(sink, S::add(S::load(sink), S::to_float(sums.at[n][v])));
+      P::store_sum(reinterpret_cast<typename P::Stored*>(sink), sums.at[n][v]);
+      __asm__ volatile("" : : "r"(sink) : "memory");
     });
   });
-  return repeats * kColumns * S::kVectors * S::kLanes * kQuad;
+  return repeats * P::kColumns * S::kVectors * S::kLanes * P::kInputs;
 }
 
 template <class S>
 constexpr KernelSet kernel_set(const char* name) {
-  static_assert(kGroupRows % (S::kVectors * S::kLanes) == 0);
   return {name,
           S::kVectors * S::kLanes,
-          &float_layer<S, float>,
-          &float_layer<S, Half>,
-          &int8_layer<S>,
+          &layer_kernel<FloatProduct<S, float>>,
+          &layer_kernel<FloatProduct<S, Half>>,
+          &layer_kernel<Int8Product<S>>,
           &read_bytes<S>,
-          &multiply_add_f32<S>,
-          &multiply_add_i8<S>};
+          &multiply_adds<FloatProduct<S, float>>,
+          &multiply_adds<Int8Product<S>>};
 }
 
 }  // namespace vp3d::cpu

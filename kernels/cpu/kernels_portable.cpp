@@ -60,10 +60,6 @@ struct Portable {
   }
   static VP3D_INLINE Int int_add(Int a, Int b) { return a + b; }
   static VP3D_INLINE Float to_float(Int x) { return __builtin_convertvector(x, Float); }
-  static VP3D_INLINE Int opaque(Int x) {
-    __asm__ volatile("" : "+m"(x));
-    return x;
-  }
 
   // Lanes of four bytes, taken apart by shifts in whichever order the processor stores them.
   static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {

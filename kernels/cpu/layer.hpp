@@ -54,11 +54,12 @@ struct LayerCall {
 };
 
 // Work space of one thread: the sums of a group of panels over a chunk of columns while they are
-// not complete, and a block of weights as float32.
-constexpr std::int64_t kGroupRows = 64;
+// not complete, a block of inputs packed side by side, and a block of weights as float32.
 constexpr std::int64_t kChunkColumns = 192;
+constexpr std::int64_t kPartialBytes = 512 * kChunkColumns * 4;
+constexpr std::int64_t kPackedBytes = 192 << 10;
 constexpr std::int64_t kBlockBytes = 16 << 10;  // half of a first-level cache
-constexpr std::int64_t kScratchBytes = kGroupRows * (kChunkColumns + 16) * 4 + kBlockBytes;
+constexpr std::int64_t kScratchBytes = kPartialBytes + kPackedBytes + kBlockBytes;
 constexpr std::int64_t kAlignment = 64;
 
 using LayerKernel = void (*)(const LayerCall& call, const Share& share, std::byte* scratch);
@@ -72,7 +73,8 @@ struct KernelSet {
   LayerKernel i8;
   // For measuring: reads bytes (a multiple of 4096), returns something that depends on them all.
   std::uint64_t (*read)(const std::byte* data, std::int64_t bytes);
-  // For measuring: multiply-adds in registers only. Returns how many; `sink` takes the results.
+  // For measuring: multiply-adds on numbers in the first-level cache, which is what a tile comes to
+  // at best. Returns how many; `sink` holds 32 numbers to begin with, and takes the results.
   std::int64_t (*multiply_add_f32)(std::int64_t repeats, float* sink);
   std::int64_t (*multiply_add_i8)(std::int64_t repeats, float* sink);
 

@@ -40,10 +40,6 @@ struct Neon {
   }
   static VP3D_INLINE Int int_add(Int a, Int b) { return vaddq_s32(a, b); }
   static VP3D_INLINE Float to_float(Int x) { return vcvtq_f32_s32(x); }
-  static VP3D_INLINE Int opaque(Int x) {
-    __asm__ volatile("" : "+w"(x));
-    return x;
-  }
 
   // Products in 16 bits, added in pairs: two of 7 by 8 bits fit.
   static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {

@@ -48,11 +48,6 @@ struct Avx2 {
   }
   static VP3D_INLINE Int int_add(Int a, Int b) { return _mm256_add_epi32(a, b); }
   static VP3D_INLINE Float to_float(Int x) { return _mm256_cvtepi32_ps(x); }
-  // Keeps a measuring loop from being computed once and multiplied.
-  static VP3D_INLINE Int opaque(Int x) {
-    __asm__ volatile("" : "+x"(x));
-    return x;
-  }
 
   // Two products of 7 by 8 bits fit 16, so nothing saturates.
   static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {
@@ -109,10 +104,6 @@ struct Avx512 {
   }
   static VP3D_INLINE Int int_add(Int a, Int b) { return _mm512_add_epi32(a, b); }
   static VP3D_INLINE Float to_float(Int x) { return _mm512_cvtepi32_ps(x); }
-  static VP3D_INLINE Int opaque(Int x) {
-    __asm__ volatile("" : "+v"(x));
-    return x;
-  }
 
   static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {
     const Int pairs = _mm512_maddubs_epi16(inputs, weights);

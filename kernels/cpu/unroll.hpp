@@ -5,6 +5,9 @@
 #include <utility>
 
 #define VP3D_INLINE inline __attribute__((always_inline))
+// Everything that the function calls becomes part of it: a loop's body that stayed a function would
+// keep what it works on in memory.
+#define VP3D_FLATTEN __attribute__((flatten))
 
 namespace vp3d::cpu {
 

@@ -1,0 +1,165 @@
+// A layer's product for any number of columns.
+//
+// Few columns: every weight is read once, from memory, straight into the sums of all columns; that
+// reading is the cost of a live frame. More columns are first packed side by side, because columns
+// whose distance is a power of two evict each other from the caches; many are also cut, with the
+// weights, into blocks that stay in the caches while tiles of columns pass over them.
+#pragma once
+
+#include <algorithm>
+
+#include "tile.hpp"
+
+namespace vp3d::cpu {
+
+// Up to so many columns are read where they lie.
+constexpr int kInPlaceColumns = 4;
+
+template <class P>
+constexpr int in_place_columns() {
+  return P::kColumns < kInPlaceColumns ? P::kColumns : kInPlaceColumns;
+}
+
+// The functions for 1, 2 .. columns, by their number.
+template <class P, int... I>
+VP3D_INLINE auto in_place_tile(std::int64_t n, std::integer_sequence<int, I...>) {
+  static constexpr decltype(&Tile<P, 1>::in_place) kTable[] = {&Tile<P, I + 1>::in_place...};
+  return kTable[n - 1];
+}
+
+template <class P, int... I>
+VP3D_INLINE auto packed_tile(std::int64_t n, std::integer_sequence<int, I...>) {
+  static constexpr decltype(&Tile<P, 1>::packed) kTable[] = {&Tile<P, I + 1>::packed...};
+  return kTable[n - 1];
+}
+
+// `columns` columns in tiles of nearly the same number, none of more than P::kColumns.
+template <class P>
+struct Tiling {
+  std::int64_t columns;
+  std::int64_t tiles = (columns + P::kColumns - 1) / P::kColumns;
+
+  VP3D_INLINE std::int64_t begin(std::int64_t tile) const { return columns * tile / tiles; }
+};
+
+// Elements [begin, begin + count) of n columns from `column` on, side by side.
+template <class P>
+void pack_columns(const LayerCall& call, std::int64_t column, std::int64_t n, std::int64_t begin,
+                  std::int64_t count, typename P::Element* to) {
+  using Element = typename P::Element;
+  const std::int64_t taps = call.layer->taps, tap_elements = call.layer->tap_inputs / P::kInputs;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const void* const* inputs = call.inputs + (column + i) * taps;
+    for (std::int64_t k = 0; k < count;) {
+      const std::int64_t tap = (begin + k) / tap_elements, from = (begin + k) % tap_elements;
+      const std::int64_t run = std::min(tap_elements - from, count - k);
+      const Element* elements = static_cast<const Element*>(inputs[tap]) + from;
+      Element* packed = to + k * n + i;
+      for (std::int64_t j = 0; j < run; ++j) packed[j * n] = elements[j];
+      k += run;
+    }
+  }
+}
+
+// A thread's work space (layer.hpp), cut up.
+template <class P>
+struct Scratch {
+  using Wide = typename P::Wide;
+
+  explicit Scratch(std::byte* memory)
+      : partial(reinterpret_cast<typename P::Stored*>(memory)),
+        packed(reinterpret_cast<typename P::Element*>(memory + kPartialBytes)),
+        widened(reinterpret_cast<typename Wide::Weight*>(memory + kPartialBytes + kPackedBytes)) {}
+
+  typename P::Stored* partial;
+  typename P::Element* packed;
+  typename Wide::Weight* widened;
+};
+
+// Columns that make one tile.
+template <class P>
+void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
+  using Weight = typename P::Weight;
+  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
+  const Scratch<P> scratch(memory);
+  const std::int64_t n = call.n_columns;
+  const auto run = packed_tile<P>(n, std::make_integer_sequence<int, P::kColumns>{});
+  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+  const std::int64_t block = kPackedBytes / (n * static_cast<std::int64_t>(sizeof *scratch.packed));
+  constexpr std::int64_t kGroup = kPartialBytes / (kPanel * P::kColumns * 4);
+  for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
+    const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
+    for (std::int64_t begin = 0; begin < elements; begin += block) {
+      const std::int64_t end = std::min(begin + block, elements);
+      pack_columns<P>(call, 0, n, begin, end - begin, scratch.packed);
+      for (std::int64_t panel = group; panel < group_end; ++panel) {
+        const Weight* weights = reinterpret_cast<const Weight*>(share.weights) +
+                                (panel * elements + begin) * kPanel * P::kInputs;
+        run(call, weights, (share.first_panel + panel) * kPanel, 0, scratch.packed, end - begin,
+            begin == 0, end == elements, scratch.partial + (panel - group) * n * kPanel);
+      }
+    }
+  }
+}
+
+template <class P>
+void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
+  using Weight = typename P::Weight;
+  using Wide = typename P::Wide;
+  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
+  constexpr std::int64_t kBlock =
+      std::min<std::int64_t>(kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)),
+                             kPackedBytes / (kChunkColumns * sizeof(typename P::Element)));
+  constexpr std::int64_t kGroup = kPartialBytes / (kChunkColumns * 4 * kPanel);
+  using Numbers = std::make_integer_sequence<int, P::kColumns>;
+  const Scratch<P> scratch(memory);
+  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+
+  for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
+    const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
+    for (std::int64_t chunk = 0; chunk < call.n_columns; chunk += kChunkColumns) {
+      const Tiling<P> tiling{std::min(kChunkColumns, call.n_columns - chunk)};
+      for (std::int64_t begin = 0; begin < elements; begin += kBlock) {
+        const std::int64_t count = std::min(kBlock, elements - begin);
+        for (std::int64_t t = 0; t < tiling.tiles; ++t) {
+          const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
+          pack_columns<P>(call, chunk + first, n, begin, count, scratch.packed + first * count);
+        }
+        typename P::Stored* partial = scratch.partial;
+        for (std::int64_t panel = group; panel < group_end; ++panel) {
+          const Weight* stored = reinterpret_cast<const Weight*>(share.weights) +
+                                 (panel * elements + begin) * kPanel * P::kInputs;
+          const auto* weights =
+              P::widen(stored, count * kPanel * P::kInputs, scratch.widened);
+          const std::int64_t row = (share.first_panel + panel) * kPanel;
+          for (std::int64_t t = 0; t < tiling.tiles; ++t) {
+            const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
+            packed_tile<Wide>(n, Numbers{})(call, weights, row, chunk + first,
+                                            scratch.packed + first * count, count, begin == 0,
+                                            begin + count == elements, partial);
+            partial += n * kPanel;
+          }
+        }
+      }
+    }
+  }
+}
+
+// A LayerKernel.
+template <class P>
+void layer_kernel(const LayerCall& call, const Share& share, std::byte* scratch) {
+  using Weight = typename P::Weight;
+  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
+  if (call.n_columns == 0) return;
+  if (call.n_columns > P::kColumns) return many_tiles<P>(call, share, scratch);
+  if (call.n_columns > in_place_columns<P>()) return one_tile<P>(call, share, scratch);
+  const auto run = in_place_tile<P>(call.n_columns,
+                                    std::make_integer_sequence<int, in_place_columns<P>()>{});
+  const auto* weights = reinterpret_cast<const Weight*>(share.weights);
+  for (std::int64_t panel = 0; panel < share.n_panels; ++panel) {
+    run(call, weights, (share.first_panel + panel) * kPanel);
+    weights += call.layer->taps * call.layer->tap_inputs * kPanel;
+  }
+}
+
+}  // namespace vp3d::cpu
