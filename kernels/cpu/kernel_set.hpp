@@ -1,6 +1,8 @@
 // The kernels of one instruction set S, and the loops that measure what it can do at best.
 #pragma once
 
+#include <cstring>
+
 #include "layer_kernel.hpp"
 
 namespace vp3d::cpu {
@@ -32,26 +34,28 @@ std::uint64_t read_bytes(const std::byte* data, std::int64_t bytes) {
 template <class P>
 VP3D_FLATTEN std::int64_t multiply_adds(std::int64_t repeats, float* sink) {
   using S = typename P::Set;
-  using All = Tile<P, P::kColumns>;
-  typename All::Sums sums;
-  All::clear(sums);
-  // Registers that the compiler cannot know to hold the same numbers each time.
-  typename P::Element numbers[P::kColumns];
-  __builtin_memcpy(numbers, sink, sizeof numbers);
-  const ColumnsPacked<typename P::Element, P::kColumns> columns{numbers};
-  alignas(kAlignment) typename P::Weight weights[All::kWeights];
-  __builtin_memcpy(weights, sink, sizeof weights);
+  using Full = Tile<P, P::kColumns>;
+  constexpr std::int64_t kElements = 64;
+  alignas(kAlignment) typename P::Weight weights[kElements * Full::kWeights];
+  alignas(kAlignment) typename P::Element elements[kElements * P::kColumns];
+  std::memset(weights, 0, sizeof weights);
+  std::memset(elements, 0, sizeof elements);
+  ColumnsPacked<typename P::Element, P::kColumns> columns{elements};
+  const typename P::Weight* w = weights;
+  std::int64_t count = kElements;
+  typename Full::Sums sums;
+  Full::clear(sums);
   for (std::int64_t i = 0; i < repeats; ++i) {
-    __asm__ volatile("" : : "r"(numbers), "r"(weights) : "memory");
-    All::add_element(sums, weights, columns, 0);
+    // What might be something else each time, so that nothing is computed once for all.
+    __asm__ volatile("" : "+r"(columns.at), "+r"(w), "+r"(count));
+    Full::add(sums, w, columns, count);
   }
+  typename P::Sum total = P::zero();
   unroll<P::kColumns>([&](auto n) {
-    unroll<S::kVectors>([&](auto v) {
-      P::store_sum(reinterpret_cast<typename P::Stored*>(sink), sums.at[n][v]);
-      __asm__ volatile("" : : "r"(sink) : "memory");
-    });
+    unroll<S::kVectors>([&](auto v) { total = P::add(total, sums.at[n][v]); });
   });
-  return repeats * P::kColumns * S::kVectors * S::kLanes * P::kInputs;
+  P::store_sum(reinterpret_cast<typename P::Stored*>(sink), total);
+  return repeats * kElements * P::kColumns * Full::kPanel * P::kInputs;
 }
 
 template <class S>

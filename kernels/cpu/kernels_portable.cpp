@@ -39,6 +39,11 @@ struct Portable {
   // Written so that a NaN stays a NaN.
   static VP3D_INLINE Float relu(Float x) { return x < 0.0F ? zero() : x; }
 
+  template <class Vector>
+  static VP3D_INLINE Vector kept(Vector x) {
+    return x;
+  }
+
   static VP3D_INLINE Int int_zero() { return Int{}; }
   static VP3D_INLINE Int load_int32(const std::int32_t* from) {
     Int x;

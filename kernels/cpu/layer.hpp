@@ -74,7 +74,7 @@ struct KernelSet {
   // For measuring: reads bytes (a multiple of 4096), returns something that depends on them all.
   std::uint64_t (*read)(const std::byte* data, std::int64_t bytes);
   // For measuring: multiply-adds on numbers in the first-level cache, which is what a tile comes to
-  // at best. Returns how many; `sink` holds 32 numbers to begin with, and takes the results.
+  // at best. Returns how many; `sink` takes the results, up to 16 numbers.
   std::int64_t (*multiply_add_f32)(std::int64_t repeats, float* sink);
   std::int64_t (*multiply_add_i8)(std::int64_t repeats, float* sink);
 

@@ -62,13 +62,14 @@ double multiply_add_rate(const std::string& kind, int threads) {
   const KernelSet& kernels = find_kernels("auto");
   const auto loop = kind == "fp32" ? kernels.multiply_add_f32 : kernels.multiply_add_i8;
   const auto pool = ThreadPool::shared(threads, false);
-  constexpr std::int64_t kRepeats = 100'000;
+  constexpr std::int64_t kRepeats = 2'000;
+  constexpr double kSeconds = 0.1;  // the first attempts wake the processor and spread the threads
   double best = 0;
-  for (int attempt = 0; attempt < 8; ++attempt) {  // the first ones wake the processor up
+  for (const auto begin = std::chrono::steady_clock::now(); seconds_since(begin) < kSeconds;) {
     std::atomic<std::int64_t> total{0};
     const auto start = std::chrono::steady_clock::now();
     pool->run([&](int) {
-      alignas(kAlignment) float sink[32] = {1.0F, 0.5F, 1.0F};
+      alignas(kAlignment) float sink[16];
       total += loop(kRepeats, sink);
     });
     best = std::max(best, static_cast<double>(total) / seconds_since(start));

@@ -27,6 +27,11 @@ struct Neon {
   // FMAX hands a NaN on.
   static VP3D_INLINE Float relu(Float x) { return vmaxq_f32(x, zero()); }
 
+  template <class Vector>
+  static VP3D_INLINE Vector kept(Vector x) {
+    return x;
+  }
+
   static VP3D_INLINE Int int_zero() { return vdupq_n_s32(0); }
   static VP3D_INLINE Int load_int32(const std::int32_t* from) { return vld1q_s32(from); }
   static VP3D_INLINE void store_int32(std::int32_t* to, Int x) { vst1q_s32(to, x); }

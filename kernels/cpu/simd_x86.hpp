@@ -31,6 +31,16 @@ struct Avx2 {
   // In this order a NaN stays a NaN.
   static VP3D_INLINE Float relu(Float x) { return _mm256_max_ps(_mm256_setzero_ps(), x); }
 
+  // Keeps the compiler from loading weights anew for every column.
+  static VP3D_INLINE Float kept(Float x) {
+    __asm__("" : "+x"(x));
+    return x;
+  }
+  static VP3D_INLINE Int kept(Int x) {
+    __asm__("" : "+x"(x));
+    return x;
+  }
+
   static VP3D_INLINE Int int_zero() { return _mm256_setzero_si256(); }
   static VP3D_INLINE Int load_int32(const std::int32_t* from) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
@@ -92,6 +102,16 @@ struct Avx512 {
   static VP3D_INLINE Float multiply(Float a, Float b) { return _mm512_mul_ps(a, b); }
   static VP3D_INLINE Float divide(Float a, Float b) { return _mm512_div_ps(a, b); }
   static VP3D_INLINE Float relu(Float x) { return _mm512_max_ps(_mm512_setzero_ps(), x); }
+
+  // Keeps the compiler from loading weights anew for every column.
+  static VP3D_INLINE Float kept(Float x) {
+    __asm__("" : "+v"(x));
+    return x;
+  }
+  static VP3D_INLINE Int kept(Int x) {
+    __asm__("" : "+v"(x));
+    return x;
+  }
 
   static VP3D_INLINE Int int_zero() { return _mm512_setzero_si512(); }
   static VP3D_INLINE Int load_int32(const std::int32_t* from) { return _mm512_loadu_si512(from); }

@@ -50,8 +50,10 @@ struct Tile {
   static VP3D_INLINE void add_element(Sums& sums, const Weight* weights, const Columns& columns,
                                       std::int64_t k) {
     Sum w[S::kVectors];
-    unroll<S::kVectors>(
-        [&](auto v) { w[v] = P::load_weights(weights + v * S::kLanes * P::kInputs); });
+    unroll<S::kVectors>([&](auto v) {
+      w[v] = P::load_weights(weights + v * S::kLanes * P::kInputs);
+      if constexpr (N > 1) w[v] = S::kept(w[v]);
+    });
     unroll<N>([&](auto n) {
       const Sum x = P::broadcast(columns(k, n));
       unroll<S::kVectors>(
