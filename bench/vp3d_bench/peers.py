@@ -87,7 +87,7 @@ def plain_onnx_export(network: StridedConvolutions) -> bytes:
         return Path(file.name).read_bytes()
 
 
-def onnxruntime_session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
+def onnxruntime_session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

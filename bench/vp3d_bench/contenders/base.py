@@ -1,0 +1,60 @@
+"""A contender: a name, what it computes, and how to open it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from vp3d_bench.subject import Subject
+from vp3d_deploy.engines.base import Output
+
+
+class Runner(Protocol):
+    """An open contender, for so many people in one call.
+
+    Forms "window" and "sequence" take (B, frames, J_in, F); "stream" takes the next frame of every
+    person, (B, J_in, F), and has state.
+    """
+
+    def prepare(self, keypoints: np.ndarray) -> Any:
+        """float32 keypoints as the library behind takes them; not timed."""
+        ...
+
+    def run(self, prepared: Any) -> Any:
+        """One call; this is what is timed."""
+        ...
+
+    def answer(self, result: Any) -> Output:
+        """What a call returned, as arrays that stay as they are; not timed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Contender:
+    """name: unique and stable, for example "native-stream-fp16@0".
+
+    family: who computes, for example "native" or "openvino"; label: for people.
+    lag: of streams; None for windows, which answer at any lag, and for sequences.
+    opener: (subject, people) -> an open contender; timed as opening.
+    """
+
+    name: str
+    label: str
+    family: str
+    form: str
+    precision: str
+    opener: Callable[[Subject, int], Runner]
+    lag: int | None = None
+    ours: bool = False
+
+    def open(self, subject: Subject, people: int = 1) -> Runner:
+        return self.opener(subject, people)
+
+
+class Unavailable(Exception):
+    """A contender that cannot take part here; the message says why."""
