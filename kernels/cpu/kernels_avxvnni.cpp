@@ -10,7 +10,7 @@ namespace {
 #include "simd_x86.hpp"
 
 struct AvxVnni : Avx2 {
-  static constexpr int kIntColumns = 6;
+  static constexpr int kIntColumns = 3;
   static constexpr int int_chains(int columns) { return float_chains(columns); }
   static VP3D_INLINE Int dot(Int sums, Int inputs, Int weights) {
     return _mm256_dpbusd_avx_epi32(sums, inputs, weights);

@@ -11,8 +11,11 @@ struct Portable {
   static constexpr int kVectors = 4;
   static constexpr int kColumns = 2;
   static constexpr int kIntColumns = 2;
+  static constexpr int kInPlaceColumns = 3;
   static constexpr int float_chains(int) { return 1; }
   static constexpr int int_chains(int) { return 1; }
+
+  using HalfSet = Portable;
 
   typedef float Float __attribute__((vector_size(16)));
   typedef std::int32_t Int __attribute__((vector_size(16)));

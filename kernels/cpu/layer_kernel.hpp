@@ -12,18 +12,15 @@
 
 namespace vp3d::cpu {
 
-// Up to so many columns are read where they lie.
-constexpr int kInPlaceColumns = 4;
-
-template <class P>
-constexpr int in_place_columns() {
-  return P::kColumns < kInPlaceColumns ? P::kColumns : kInPlaceColumns;
-}
+// With more tiles than this, half-precision weights are widened once for all of them.
+constexpr std::int64_t kTilesToWiden = 6;
 
 // The functions for 1, 2 .. columns, by their number.
 template <class P, int... I>
 VP3D_INLINE auto in_place_tile(std::int64_t n, std::integer_sequence<int, I...>) {
-  static constexpr decltype(&Tile<P, 1>::in_place) kTable[] = {&Tile<P, I + 1>::in_place...};
+  using In = typename P::InPlace;
+  static_assert(Tile<In, 1>::kPanel == Tile<P, 1>::kPanel);
+  static constexpr decltype(&Tile<In, 1>::in_place) kTable[] = {&Tile<In, I + 1>::in_place...};
   return kTable[n - 1];
 }
 
@@ -102,10 +99,10 @@ void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
   }
 }
 
-template <class P>
+// Tiles that pass over weights of type P::Weight, or over those widened into `Wide`.
+template <class P, class Wide>
 void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
   using Weight = typename P::Weight;
-  using Wide = typename P::Wide;
   constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
   constexpr std::int64_t kBlock =
       std::min<std::int64_t>(kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)),
@@ -129,8 +126,9 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
         for (std::int64_t panel = group; panel < group_end; ++panel) {
           const Weight* stored = reinterpret_cast<const Weight*>(share.weights) +
                                  (panel * elements + begin) * kPanel * P::kInputs;
-          const auto* weights =
-              P::widen(stored, count * kPanel * P::kInputs, scratch.widened);
+          const typename Wide::Weight* weights;
+          if constexpr (std::is_same_v<P, Wide>) weights = stored;
+          else weights = P::widen(stored, count * kPanel, scratch.widened);
           const std::int64_t row = (share.first_panel + panel) * kPanel;
           for (std::int64_t t = 0; t < tiling.tiles; ++t) {
             const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
@@ -151,10 +149,14 @@ void layer_kernel(const LayerCall& call, const Share& share, std::byte* scratch)
   using Weight = typename P::Weight;
   constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
   if (call.n_columns == 0) return;
-  if (call.n_columns > P::kColumns) return many_tiles<P>(call, share, scratch);
-  if (call.n_columns > in_place_columns<P>()) return one_tile<P>(call, share, scratch);
-  const auto run = in_place_tile<P>(call.n_columns,
-                                    std::make_integer_sequence<int, in_place_columns<P>()>{});
+  if (call.n_columns > P::Set::kInPlaceColumns) {
+    if (call.n_columns <= P::kColumns) return one_tile<P>(call, share, scratch);
+    if (call.n_columns <= P::kColumns * kTilesToWiden)
+      return many_tiles<P, P>(call, share, scratch);
+    return many_tiles<P, typename P::Wide>(call, share, scratch);
+  }
+  const auto run = in_place_tile<P>(
+      call.n_columns, std::make_integer_sequence<int, P::Set::kInPlaceColumns>{});
   const auto* weights = reinterpret_cast<const Weight*>(share.weights);
   for (std::int64_t panel = 0; panel < share.n_panels; ++panel) {
     run(call, weights, (share.first_panel + panel) * kPanel);

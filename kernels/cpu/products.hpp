@@ -4,6 +4,8 @@
 // dot-product instructions take together.
 #pragma once
 
+#include <type_traits>
+
 #include "epilogue.hpp"
 
 namespace vp3d::cpu {
@@ -17,6 +19,9 @@ struct FloatProduct {
   using Sum = typename S::Float;
   using Stored = float;  // of a sum
   using Wide = FloatProduct<S, float>;
+  // For columns that are read where they lie.
+  using InPlace =
+      FloatProduct<std::conditional_t<sizeof(W) == 2, typename S::HalfSet, S>, W>;
 
   static constexpr int kInputs = 1;  // of an element
   static constexpr int kColumns = S::kColumns;
@@ -33,15 +38,10 @@ struct FloatProduct {
     return sum;
   }
 
-  // Weights [0, count) as float32: where they lie, or widened into `space`.
+  // Weights [0, count) as float32, written to `space`.
   static VP3D_INLINE const float* widen(const W* weights, std::int64_t count, float* space) {
-    if constexpr (sizeof(W) == sizeof(float)) {
-      return weights;
-    } else {
-      for (std::int64_t i = 0; i < count; i += S::kLanes)
-        S::store(space + i, S::load(weights + i));
-      return space;
-    }
+    for (std::int64_t i = 0; i < count; i += S::kLanes) S::store(space + i, S::load(weights + i));
+    return space;
   }
 };
 
@@ -60,6 +60,7 @@ struct Int8Product {
   using Sum = typename S::Int;
   using Stored = std::int32_t;
   using Wide = Int8Product;
+  using InPlace = Int8Product;
 
   static constexpr int kInputs = 4;
   static constexpr int kColumns = S::kIntColumns;
@@ -74,9 +75,6 @@ struct Int8Product {
   static VP3D_INLINE void store_sum(Stored* to, Sum sum) { S::store_int32(to, sum); }
   static VP3D_INLINE typename S::Float value(const PackedLayer& layer, std::int64_t row, Sum sum) {
     return S::multiply(S::to_float(sum), S::load(layer.scale + row));
-  }
-  static VP3D_INLINE const Weight* widen(const Weight* weights, std::int64_t, Weight*) {
-    return weights;
   }
 };
 

@@ -5,8 +5,11 @@ struct Neon {
   static constexpr int kVectors = 4;
   static constexpr int kColumns = 6;  // 24 of 32 registers hold sums
   static constexpr int kIntColumns = 4;
+  static constexpr int kInPlaceColumns = 4;
   static constexpr int float_chains(int columns) { return columns <= 2 ? 2 : 1; }
   static constexpr int int_chains(int) { return 1; }
+
+  using HalfSet = Neon;
 
   using Float = float32x4_t;
   using Int = int32x4_t;

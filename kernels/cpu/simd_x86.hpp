@@ -3,12 +3,13 @@
 
 struct Avx2 {
   static constexpr int kLanes = 8;
-  static constexpr int kVectors = 2;
-  static constexpr int kColumns = 6;     // 12 of 16 registers hold sums
-  static constexpr int kIntColumns = 4;  // products pass through registers of their own
-  static constexpr int float_chains(int columns) { return columns == 1 ? 4 : columns <= 3 ? 2 : 1; }
-  // The chain is one addition of one cycle.
-  static constexpr int int_chains(int columns) { return columns == 1 ? 2 : 1; }
+  static constexpr int kVectors = 4;
+  static constexpr int kColumns = 3;  // 12 of 16 registers hold sums
+  static constexpr int kIntColumns = 2;      // products pass through registers of their own
+  static constexpr int kInPlaceColumns = 3;  // that are read where they lie, at most
+  static constexpr int float_chains(int columns) { return columns == 1 ? 2 : 1; }
+  static constexpr int int_chains(int) { return 1; }
+  using HalfSet = Avx2;
 
   using Float = __m256;
   using Int = __m256i;
@@ -80,8 +81,12 @@ struct Avx512 {
   static constexpr int kVectors = 2;
   static constexpr int kColumns = 12;  // 24 of 32 registers hold sums
   static constexpr int kIntColumns = 8;
+  static constexpr int kInPlaceColumns = 4;
   static constexpr int float_chains(int columns) { return columns == 1 ? 4 : columns <= 3 ? 2 : 1; }
   static constexpr int int_chains(int columns) { return columns == 1 ? 2 : 1; }
+  // Widening half precision to 512 bits takes longer than twice to 256, and costs few columns more
+  // than half the width of their products.
+  using HalfSet = Avx2;
 
   using Float = __m512;
   using Int = __m512i;

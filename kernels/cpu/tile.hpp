@@ -49,16 +49,31 @@ struct Tile {
   template <class Columns>
   static VP3D_INLINE void add_element(Sums& sums, const Weight* weights, const Columns& columns,
                                       std::int64_t k) {
-    Sum w[S::kVectors];
-    unroll<S::kVectors>([&](auto v) {
-      w[v] = P::load_weights(weights + v * S::kLanes * P::kInputs);
-      if constexpr (N > 1) w[v] = S::kept(w[v]);
-    });
-    unroll<N>([&](auto n) {
-      const Sum x = P::broadcast(columns(k, n));
+    if constexpr (N <= S::kVectors) {
+      Sum x[N];
+      unroll<N>([&](auto n) { x[n] = S::kept(P::broadcast(columns(k, n))); });
+      unroll<S::kVectors>([&](auto v) {
+        const Sum w = weights_of<N>(weights + v * S::kLanes * P::kInputs);
+        unroll<N>([&](auto n) { sums.at[n][v] = P::multiply_add(sums.at[n][v], x[n], w); });
+      });
+    } else {
+      Sum w[S::kVectors];
       unroll<S::kVectors>(
-          [&](auto v) { sums.at[n][v] = P::multiply_add(sums.at[n][v], x, w[v]); });
-    });
+          [&](auto v) { w[v] = weights_of<N>(weights + v * S::kLanes * P::kInputs); });
+      unroll<N>([&](auto n) {
+        const Sum x = P::broadcast(columns(k, n));
+        unroll<S::kVectors>(
+            [&](auto v) { sums.at[n][v] = P::multiply_add(sums.at[n][v], x, w[v]); });
+      });
+    }
+  }
+
+  // Weights that more than one column needs are kept from being loaded for each of them.
+  template <int kUses>
+  static VP3D_INLINE Sum weights_of(const Weight* from) {
+    const Sum w = P::load_weights(from);
+    if constexpr (kUses > 1) return S::kept(w);
+    return w;
   }
 
   template <class Columns>
