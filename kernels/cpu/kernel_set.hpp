@@ -37,7 +37,7 @@ VP3D_FLATTEN std::int64_t multiply_adds(std::int64_t repeats, float* sink) {
   using Full = Tile<P, P::kColumns>;
   constexpr std::int64_t kElements = 64;
   alignas(kAlignment) typename P::Weight weights[kElements * Full::kWeights];
-  alignas(kAlignment) typename P::Element elements[kElements * P::kColumns];
+  alignas(kAlignment) typename P::Element elements[kElements * packed_stride(P::kColumns)];
   std::memset(weights, 0, sizeof weights);
   std::memset(elements, 0, sizeof elements);
   ColumnsPacked<typename P::Element, P::kColumns> columns{elements};

@@ -58,7 +58,7 @@ struct LayerCall {
 constexpr std::int64_t kChunkColumns = 192;
 constexpr std::int64_t kPartialBytes = 512 * kChunkColumns * 4;
 constexpr std::int64_t kPackedBytes = 192 << 10;
-constexpr std::int64_t kBlockBytes = 16 << 10;  // half of a first-level cache
+constexpr std::int64_t kBlockBytes = 32 << 10;  // of weights; they stream from a second-level cache
 constexpr std::int64_t kScratchBytes = kPartialBytes + kPackedBytes + kBlockBytes;
 constexpr std::int64_t kAlignment = 64;
 

@@ -39,25 +39,6 @@ struct Tiling {
   VP3D_INLINE std::int64_t begin(std::int64_t tile) const { return columns * tile / tiles; }
 };
 
-// Elements [begin, begin + count) of n columns from `column` on, side by side.
-template <class P>
-void pack_columns(const LayerCall& call, std::int64_t column, std::int64_t n, std::int64_t begin,
-                  std::int64_t count, typename P::Element* to) {
-  using Element = typename P::Element;
-  const std::int64_t taps = call.layer->taps, tap_elements = call.layer->tap_inputs / P::kInputs;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const void* const* inputs = call.inputs + (column + i) * taps;
-    for (std::int64_t k = 0; k < count;) {
-      const std::int64_t tap = (begin + k) / tap_elements, from = (begin + k) % tap_elements;
-      const std::int64_t run = std::min(tap_elements - from, count - k);
-      const Element* elements = static_cast<const Element*>(inputs[tap]) + from;
-      Element* packed = to + k * n + i;
-      for (std::int64_t j = 0; j < run; ++j) packed[j * n] = elements[j];
-      k += run;
-    }
-  }
-}
-
 // A thread's work space (layer.hpp), cut up.
 template <class P>
 struct Scratch {
@@ -77,18 +58,19 @@ struct Scratch {
 template <class P>
 void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
   using Weight = typename P::Weight;
+  using Element = typename P::Element;
   constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
   const Scratch<P> scratch(memory);
   const std::int64_t n = call.n_columns;
   const auto run = packed_tile<P>(n, std::make_integer_sequence<int, P::kColumns>{});
   const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
-  const std::int64_t block = kPackedBytes / (n * static_cast<std::int64_t>(sizeof *scratch.packed));
+  const std::int64_t block = kPackedBytes / (packed_stride(n) * static_cast<std::int64_t>(sizeof(Element)));
   constexpr std::int64_t kGroup = kPartialBytes / (kPanel * P::kColumns * 4);
   for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
     const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
     for (std::int64_t begin = 0; begin < elements; begin += block) {
       const std::int64_t end = std::min(begin + block, elements);
-      pack_columns<P>(call, 0, n, begin, end - begin, scratch.packed);
+      pack_columns<Element, P::kInputs>(call, 0, n, begin, end - begin, scratch.packed);
       for (std::int64_t panel = group; panel < group_end; ++panel) {
         const Weight* weights = reinterpret_cast<const Weight*>(share.weights) +
                                 (panel * elements + begin) * kPanel * P::kInputs;
@@ -103,10 +85,13 @@ void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
 template <class P, class Wide>
 void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
   using Weight = typename P::Weight;
+  using Element = typename P::Element;
   constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
+  constexpr std::int64_t kTileStride = packed_stride(P::kColumns);
+  constexpr std::int64_t kMostTiles = (kChunkColumns + P::kColumns - 1) / P::kColumns;
   constexpr std::int64_t kBlock =
       std::min<std::int64_t>(kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)),
-                             kPackedBytes / (kChunkColumns * sizeof(typename P::Element)));
+                             kPackedBytes / (kMostTiles * kTileStride * sizeof(Element)));
   constexpr std::int64_t kGroup = kPartialBytes / (kChunkColumns * 4 * kPanel);
   using Numbers = std::make_integer_sequence<int, P::kColumns>;
   const Scratch<P> scratch(memory);
@@ -120,7 +105,8 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
         const std::int64_t count = std::min(kBlock, elements - begin);
         for (std::int64_t t = 0; t < tiling.tiles; ++t) {
           const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
-          pack_columns<P>(call, chunk + first, n, begin, count, scratch.packed + first * count);
+          pack_columns<Element, P::kInputs>(call, chunk + first, n, begin, count,
+                                            scratch.packed + t * kTileStride * count);
         }
         typename P::Stored* partial = scratch.partial;
         for (std::int64_t panel = group; panel < group_end; ++panel) {
@@ -133,7 +119,7 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
           for (std::int64_t t = 0; t < tiling.tiles; ++t) {
             const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
             packed_tile<Wide>(n, Numbers{})(call, weights, row, chunk + first,
-                                            scratch.packed + first * count, count, begin == 0,
+                                            scratch.packed + t * kTileStride * count, count, begin == 0,
                                             begin + count == elements, partial);
             partial += n * kPanel;
           }

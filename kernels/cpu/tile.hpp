@@ -1,6 +1,7 @@
 // One panel of output rows times N columns, sums in registers, for any product P (products.hpp).
 #pragma once
 
+#include "pack_columns.hpp"
 #include "products.hpp"
 
 namespace vp3d::cpu {
@@ -18,11 +19,11 @@ struct ColumnsInPlace {
   VP3D_INLINE const Element* operator()(std::int64_t k, int n) const { return at[n] + k; }
 };
 
-// N columns packed side by side: element k of all of them, then element k + 1.
+// N columns packed side by side (pack_columns.hpp).
 template <class Element, int N>
 struct ColumnsPacked {
   const Element* at;
-  VP3D_INLINE const Element* operator()(std::int64_t k, int n) const { return at + k * N + n; }
+  VP3D_INLINE const Element* operator()(std::int64_t k, int n) const { return at + k * packed_stride(N) + n; }
 };
 
 template <class P, int N>
