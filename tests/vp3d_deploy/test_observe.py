@@ -259,3 +259,35 @@ def test_whatever_comes_in_the_network_gets_numbers(points, scores, with_scores)
         assert (confidence[seen] > 0).all()
         if scores is None:
             assert (confidence[seen] == 1).all()
+
+
+@pytest.mark.parametrize("with_scores", [False, True])
+def test_frames_with_the_same_gaps_are_filled_like_any_other(with_scores: bool) -> None:
+    """What is remembered of the last frame's gaps changes no number."""
+    rng = np.random.default_rng(3)
+    sooner, plain = (Observer(H36M_17, HOLD_S, FADE_S) for _ in range(2))
+    seen = np.ones((3, 17), bool)
+    for frame in range(120):
+        if frame % 7 == 0:
+            seen = rng.random((3, 17)) < rng.choice([0.3, 0.8, 1.0])
+            seen[:, 0] |= frame == 0
+            seen[2] &= frame % 14 == 0  # away for a while, now and then
+        if frame == 40:
+            for observer in (sooner, plain):
+                observer.keep(np.array([True, False, True]))
+            seen = seen[[0, 2]]
+        if frame in (0, 60):
+            for observer in (sooner, plain):
+                observer.add(3 if frame == 0 else 1)
+            if frame == 60:
+                seen = np.concatenate([seen, np.ones((1, 17), bool)])
+        if 40 <= frame < 60:
+            seen = seen[:2]
+        points = np.where(seen[..., None], rng.normal(0, 0.3, (*seen.shape, 2)), np.nan)
+        scores = rng.random(seen.shape) if with_scores else None
+        plain._gaps = None  # so that it starts from nothing in every frame
+        given = None if seen.all() else seen
+        expected = plain.update(points.copy(), scores, given, SCREEN, 0.02)
+        found = sooner.update(points.copy(), scores, given, SCREEN, 0.02)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
