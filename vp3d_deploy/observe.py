@@ -52,14 +52,15 @@ class _Gaps:
     """What stays the same from frame to frame while the same joints are hidden.
 
     seen: (N, J) bool, something of everyone; sources: (N, J) from `nearest_seen`, or None.
+    oldest_s: the age of the oldest confidence that something may be left of.
     """
 
-    __slots__ = ("counts", "hidden", "pattern", "seen", "sources")
+    __slots__ = ("counts", "hidden", "oldest_s", "pattern", "sources")
 
-    def __init__(self, seen: np.ndarray, sources: np.ndarray | None) -> None:
-        self.seen = seen
+    def __init__(self, seen: np.ndarray, sources: np.ndarray | None, oldest_s: float) -> None:
         self.pattern = seen.tobytes()
         self.hidden = ~seen[..., None]
+        self.oldest_s = oldest_s
         self.counts = seen.sum(1)[:, None, None]
         if sources is not None:
             sources = sources + np.arange(len(seen))[:, None] * seen.shape[1]
@@ -141,7 +142,7 @@ class Observer:
             self._gaps = None
         elif self._gaps is not None and self._gaps.pattern == seen.tobytes():
             points = self._carry(self._gaps, points, screen)
-            confidence = self._aged(scores, seen, elapsed_s)
+            confidence = self._carry_confidence(self._gaps, scores, seen, elapsed_s)
         else:
             points, confidence = self._fill(points, scores, seen, screen, elapsed_s)
         self._points = points
@@ -167,8 +168,11 @@ class Observer:
             points = np.take_along_axis(points, sources[..., None], axis=1)
         there = anyone(seen)
         self._last_seen = np.where(there[:, None], seen, self._last_seen)
-        self._gaps = _Gaps(seen, sources) if there.all() else None
-        return points, self._aged(scores, seen, elapsed_s)
+        self._age_s = np.where(seen, 0, self._age_s + elapsed_s)
+        self._take_scores(scores, seen)
+        oldest_s = float(np.where(self._score > 0, self._age_s, 0).max(initial=0))
+        self._gaps = _Gaps(seen, sources, oldest_s) if there.all() else None
+        return points, self._score * fade(self._age_s, self._hold_s, self._fade_s)
 
     def _carry(self, gaps: _Gaps, points: np.ndarray, screen: Screen) -> np.ndarray:
         """What `_fill` makes of the points of a frame with the gaps of the one before: the same
@@ -180,14 +184,23 @@ class Observer:
             points = points.reshape(-1, 2)[gaps.sources]
         return points
 
-    def _aged(self, scores: np.ndarray | None, seen: np.ndarray, elapsed_s: float) -> np.ndarray:
-        """The confidence of everyone, after the ages and scores of this frame are taken over."""
-        self._age_s = np.where(seen, 0, self._age_s + elapsed_s)
+    def _carry_confidence(
+        self, gaps: _Gaps, scores: np.ndarray | None, seen: np.ndarray, elapsed_s: float
+    ) -> np.ndarray:
+        """`_carry` for confidence: nothing fades while the oldest is still held."""
+        np.add(self._age_s, elapsed_s, out=self._age_s, where=gaps.hidden[..., 0])
+        gaps.oldest_s += elapsed_s
+        if scores is not None:
+            self._take_scores(scores, seen)
+        if gaps.oldest_s <= self._hold_s:
+            return self._score
+        confidence: np.ndarray = self._score * fade(self._age_s, self._hold_s, self._fade_s)
+        return confidence
+
+    def _take_scores(self, scores: np.ndarray | None, seen: np.ndarray) -> None:
         # Only of what was seen: other scores may be anything, and overflow a float32.
         now = 1 if scores is None else np.where(seen, np.minimum(scores, 1), 0)
         self._score = np.where(seen, now, self._score).astype(np.float32, copy=False)
-        confidence: np.ndarray = self._score * fade(self._age_s, self._hold_s, self._fade_s)
-        return confidence
 
     def _body_motion(self, points: np.ndarray, seen: np.ndarray) -> np.ndarray:
         """(N, 1, 2): how far each person moved since they were last seen, by the joints that were
