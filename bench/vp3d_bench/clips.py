@@ -10,17 +10,23 @@ from vp3d_deploy.evaluation.clips import pad_clip, prepare_clip
 from vp3d_deploy.spec import ModelSpec
 
 SEED = 20_001  # of clips that neither training nor an export's check has seen
+# As many different people as there are; more are the same ones a little later.
+DIFFERENT, LATER_FRAMES = 8, 7
 
 
 def keypoints(bundle: Bundle, people: int, n_frames: int) -> np.ndarray:
     """(people, n_frames, J_in, F) float32, normalised screen units, everybody moving."""
-    clips = make_clips(min(people, 8), n_frames, seed=SEED)
+    different = min(people, DIFFERENT)
+    rounds = -(-people // DIFFERENT)
+    clips = make_clips(different, n_frames + LATER_FRAMES * (rounds - 1), seed=SEED)
     shown = [
         prepare_clip(clip, bundle.spec, bundle.skeleton_in, bundle.skeleton_out).keypoints
         for clip in clips
     ]
-    # More people than that are the same ones a little later.
-    rows = [np.roll(shown[p % len(shown)], -7 * (p // len(shown)), axis=0) for p in range(people)]
+    rows = []
+    for person in range(people):
+        begin = LATER_FRAMES * (person // DIFFERENT)
+        rows.append(shown[person % DIFFERENT][begin : begin + n_frames])
     return np.ascontiguousarray(np.stack(rows), np.float32)
 
 

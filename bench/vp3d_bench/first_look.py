@@ -24,13 +24,9 @@ import numpy as np
 
 from vp3d_bench.machine import describe_machine
 from vp3d_bench.networks import random_bundle, random_state
+from vp3d_bench.onnx_session import INPUT, onnxruntime_session
 from vp3d_bench.operators import LAYERS, chain
-from vp3d_bench.peers import (
-    INPUT,
-    StridedConvolutions,
-    onnxruntime_session,
-    plain_onnx_export,
-)
+from vp3d_bench.peers import StridedConvolutions, plain_onnx_export
 from vp3d_deploy import Lifter, ModelSpec
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines import open_engine

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from vp3d_bench.peers import onnxruntime_session
+from vp3d_bench.onnx_session import onnxruntime_session
 
 TAPS = 3
 LAYERS = 6  # together larger than the caches, as a network's weights are

@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vp3d_bench.onnx_session import BATCH, INPUT
 from vp3d_deploy.spec import ModelSpec
-
-INPUT = "keypoints"
 
 
 class StridedConvolutions(nn.Module):
@@ -81,14 +79,7 @@ def plain_onnx_export(network: StridedConvolutions) -> bytes:
             file.name,
             input_names=[INPUT],
             output_names=["pose"],
-            dynamic_axes={INPUT: {0: "B"}, "pose": {0: "B"}},
+            dynamic_axes={INPUT: {0: BATCH}, "pose": {0: BATCH}},
             dynamo=False,
         )
         return Path(file.name).read_bytes()
-
-
-def onnxruntime_session(model: bytes | str, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

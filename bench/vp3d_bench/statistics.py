@@ -1,11 +1,14 @@
-"""What is said about repeated timings: shortest, middle and tail."""
+"""What is said about repeated timings: shortest, middle and tail; and about two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+
+FIGURES = ("min", "p50", "p95", "p99", "worst")
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,7 @@ class Spread:
     """Milliseconds of `calls` calls. Percentiles are interpolated between neighbours.
 
     On a machine that others use too, `min` says what the code costs and `p50` what it cost here.
+    rounds: the median of each round, where contenders took turns.
     """
 
     min: float
@@ -21,29 +25,48 @@ class Spread:
     p99: float
     worst: float
     calls: int
+    rounds: tuple[float, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "rounds": list(self.rounds)}
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One contender's time over another's: of the minima, and of the medians."""
+    """One time over another: of the minima, and of the medians.
+
+    low, high: the quartiles of the same ratio within each round, where rounds were taken.
+    """
 
     min: float
     p50: float
+    low: float | None = None
+    high: float | None = None
 
 
-def spread(milliseconds: Sequence[float] | np.ndarray) -> Spread:
-    """Raises ValueError if nothing was timed, or if a time is not a number."""
-    values = np.asarray(milliseconds, np.float64)
-    if not values.size or not np.isfinite(values).all():
-        raise ValueError(f"expected finite timings, at least one; got {values.size} of them")
+def spread(rounds: Sequence[Sequence[float]]) -> Spread:
+    """Of milliseconds, by round. Raises ValueError if a round is empty or a time not a number."""
+    medians = []
+    for number, times in enumerate(rounds):
+        if not len(times) or not np.isfinite(times).all():
+            raise ValueError(f"round {number}: expected finite timings, at least one; got {times}")
+        medians.append(round(float(np.median(times)), 6))
+    if not medians:
+        raise ValueError("expected timings of at least one round; got none")
+    values = np.concatenate([np.asarray(times, np.float64) for times in rounds])
     p50, p95, p99 = np.percentile(values, (50, 95, 99))
     figures = (values.min(), p50, p95, p99, values.max())
-    return Spread(*(round(float(figure), 6) for figure in figures), calls=int(values.size))
+    shown = (round(float(figure), 6) for figure in figures)
+    return Spread(*shown, calls=int(values.size), rounds=tuple(medians))
 
 
 def ratio(one: Spread, other: Spread) -> Ratio:
     """How many times as long `one` takes as `other`."""
-    return Ratio(round(one.min / other.min, 4), round(one.p50 / other.p50, 4))
+    low = high = None
+    if one.rounds and len(one.rounds) == len(other.rounds):
+        within = np.divide(one.rounds, other.rounds)
+        low, high = (round(float(value), 4) for value in np.percentile(within, (25, 75)))
+    return Ratio(round(one.min / other.min, 4), round(one.p50 / other.p50, 4), low, high)
 
 
 def fastest(spreads: Iterable[Spread]) -> Spread | None:
@@ -51,6 +74,7 @@ def fastest(spreads: Iterable[Spread]) -> Spread | None:
     held = list(spreads)
     if not held:
         return None
-    figures = ("min", "p50", "p95", "p99", "worst")
-    best = {figure: min(getattr(one, figure) for one in held) for figure in figures}
-    return Spread(**best, calls=min(one.calls for one in held))
+    best = {figure: min(getattr(one, figure) for one in held) for figure in FIGURES}
+    same = len({len(one.rounds) for one in held}) == 1
+    rounds = tuple(min(medians) for medians in zip(*(one.rounds for one in held))) if same else ()
+    return Spread(**best, calls=min(one.calls for one in held), rounds=rounds)

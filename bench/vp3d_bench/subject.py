@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from vp3d_bench.definition import Definition
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Engine
+
+if TYPE_CHECKING:
+    from vp3d_deploy.engines.native import NativeEngine
 
 # What one may hold a network's answers against, best first.
 DEFINING_PRECISIONS = ("fp32", "fp16")
@@ -73,6 +77,14 @@ class Subject:
                 self.bundle, name, precision, self.threads
             )
         return self._engines[name, precision]
+
+    def native(self, precision: str) -> NativeEngine:
+        """The native engine itself. Raises ImportError where it was not built."""
+        from vp3d_deploy.engines.native import NativeEngine
+
+        engine = self.engine("native", precision)
+        assert isinstance(engine, NativeEngine)
+        return engine
 
     def file(self, name: str, make: Callable[[Path], None]) -> Path:
         """`folder`/`name`, made by `make` unless it is there."""

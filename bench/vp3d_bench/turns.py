@@ -18,6 +18,8 @@ from vp3d_bench.statistics import Spread, spread
 
 # One call on inputs that are already there.
 Step = Callable[[], Any]
+# Something that measures itself: one turn, in milliseconds.
+Probe = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -42,31 +44,38 @@ class Turns:
 def take_turns(
     steps: Mapping[str, Step],
     turns: Turns,
+    probes: Mapping[str, Probe] | None = None,
     *,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Spread]:
-    """Milliseconds of one call of each contender; `steps` are warm already.
+    """Milliseconds of one call of each contender, and what the probes say.
 
+    steps: warm already. probes: take one turn in each round, like everybody else.
     clock, sleep: for tests. progress: called with (turns done, turns in all).
     """
-    names = list(steps)
-    times: dict[str, list[float]] = {name: [] for name in names}
+    probes = probes or {}
+    names = [*steps, *probes]
+    times: dict[str, list[list[float]]] = {name: [] for name in names}
+    total = turns.rounds * len(names)
     with _without_collection():
         for done, name in enumerate(_order(names, turns.rounds)):
-            progress(done, turns.rounds * len(names))
+            progress(done, total)
             sleep(turns.rest_s)
-            times[name] += _turn(steps[name], turns, clock)
-    progress(turns.rounds * len(names), turns.rounds * len(names))
-    return {name: spread(values) for name, values in times.items()}
+            if name in steps:
+                times[name].append(_turn(steps[name], turns, clock))
+            else:
+                times[name].append([probes[name]()])
+    progress(total, total)
+    return {name: spread(rounds) for name, rounds in times.items()}
 
 
 def _order(names: list[str], rounds: int) -> Iterator[str]:
     """Each round begins one contender later, every second one runs backwards: whose caches and
     clocks one inherits changes from round to round."""
     for number in range(rounds):
-        start = number % len(names)
+        start = number % len(names) if names else 0
         order = names[start:] + names[:start]
         yield from reversed(order) if number % 2 else order
 

@@ -11,7 +11,8 @@ from reference import dilated_network
 from vp3d_bench.first_look import take_turns
 from vp3d_bench.machine import describe_machine
 from vp3d_bench.networks import random_bundle, random_state
-from vp3d_bench.peers import INPUT, StridedConvolutions, onnxruntime_session, plain_onnx_export
+from vp3d_bench.onnx_session import INPUT, onnxruntime_session
+from vp3d_bench.peers import StridedConvolutions, plain_onnx_export
 from vp3d_deploy import Bundle, ModelSpec
 from vp3d_deploy.engines import open_engine
 

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from vp3d_bench.subject import Subject
+from vp3d_deploy.bundle import BundleError
 from vp3d_deploy.engines.base import Output
+
+WINDOW, STREAM, SEQUENCE = "window", "stream", "sequence"
 
 
 class Runner(Protocol):
@@ -40,7 +43,7 @@ class Contender:
 
     family: who computes, for example "native" or "openvino"; label: for people.
     lag: of streams; None for windows, which answer at any lag, and for sequences.
-    opener: (subject, people) -> an open contender; timed as opening.
+    opener: (subject, shape) -> an open contender; shape is that of the keypoints of one call.
     """
 
     name: str
@@ -48,13 +51,35 @@ class Contender:
     family: str
     form: str
     precision: str
-    opener: Callable[[Subject, int], Runner]
+    opener: Callable[[Subject, tuple[int, ...]], Runner]
     lag: int | None = None
     ours: bool = False
 
-    def open(self, subject: Subject, people: int = 1) -> Runner:
-        return self.opener(subject, people)
+    def open(self, subject: Subject, people: int = 1, frames: int = 1) -> Runner:
+        """Open it for calls of so many people, and of clips of so many frames ("sequence").
+
+        Raises Unavailable where it cannot run.
+        """
+        try:
+            return self.opener(subject, self.call_shape(subject, people, frames))
+        except ModuleNotFoundError as error:
+            raise Unavailable(not_installed(error)) from error
+        except (ImportError, BundleError) as error:
+            raise Unavailable(str(error)) from error
+
+    def call_shape(self, subject: Subject, people: int, frames: int) -> tuple[int, ...]:
+        """Of the keypoints of one call."""
+        spec = subject.bundle.spec
+        joint = (spec.joints_in, spec.features)
+        if self.form == STREAM:
+            return (people, *joint)
+        length = spec.receptive_field + (frames - 1 if self.form == SEQUENCE else 0)
+        return (people, length, *joint)
 
 
 class Unavailable(Exception):
     """A contender that cannot take part here; the message says why."""
+
+
+def not_installed(error: ModuleNotFoundError) -> str:
+    return f"{error.name} is not installed"

@@ -1,20 +1,22 @@
-"""OpenVINO on the plain export, and on our sequence graph."""
+"""OpenVINO on plain exports of the strided and the dilated network, and on our sequence graph."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 
-from vp3d_bench.contenders.base import Contender, Runner, Unavailable
-from vp3d_bench.contenders.plain import plain_export
-from vp3d_bench.peers import INPUT
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, Unavailable
+from vp3d_bench.contenders.plain_files import DILATED, STRIDED, plain_export
+from vp3d_bench.onnx_session import INPUT
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
 
 SHORT_TYPES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
 class InferRunner:
@@ -23,10 +25,12 @@ class InferRunner:
     options: of the CPU plugin, beside the latency hint and the number of threads.
     """
 
-    def __init__(self, model: Path, shape: list[int], threads: int, options: dict[str, str]):
+    def __init__(
+        self, model: Path, shape: tuple[int, ...], threads: int, options: dict[str, str]
+    ) -> None:
         core = openvino.Core()
         read = core.read_model(model)
-        read.reshape({INPUT: shape})
+        read.reshape({INPUT: list(shape)})
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, **options}
         self._model = core.compile_model(read, "CPU", hints)
         self._request = self._model.create_infer_request()
@@ -39,45 +43,76 @@ class InferRunner:
         self._request.infer()
 
     def answer(self, result: None) -> Output:
-        arrays = [np.array(self._request.get_output_tensor(i).data) for i in range(self._count)]
-        return Output(arrays[0], arrays[1] if len(arrays) > 1 else None)
-
-    @property
-    def _count(self) -> int:
-        return len(self._model.outputs)
+        count = len(self._model.outputs)
+        arrays = [np.array(self._request.get_output_tensor(i).data) for i in range(count)]
+        return Output(arrays[0], arrays[1] if count > 1 else None)
 
     def close(self) -> None:
         del self._request, self._model
 
 
-def exact() -> Contender:
+def window() -> Contender:
     """Everything in float32, which it does not promise unless told."""
-    return Contender(
-        "openvino-f32", "OpenVINO f32, plain export", "openvino", "window", "fp32",
-        lambda subject, people: _open(subject, people, {"INFERENCE_PRECISION_HINT": "f32"}),
-    )  # fmt: skip
+    return _contender(
+        "openvino-f32", "OpenVINO f32, plain export", WINDOW, "fp32", _plain(STRIDED, EXACT)
+    )
 
 
-def default() -> Contender:
+def window_default() -> Contender:
     """In the precision that it takes by itself, where that is another one.
 
     Raises Unavailable where it is float32.
     """
     precision = _default_precision()
-    if precision == "fp32":
-        raise Unavailable("OpenVINO's default precision on this processor is f32, as openvino-f32")
-    return Contender(
-        "openvino-default", f"OpenVINO default ({precision}), plain export", "openvino", "window",
-        precision, lambda subject, people: _open(subject, people, {}),
-    )  # fmt: skip
+    label = f"OpenVINO default ({precision}), plain export"
+    return _contender("openvino-default", label, WINDOW, precision, _plain(STRIDED, {}))
 
 
-def _open(subject: Subject, people: int, options: dict[str, str]) -> Runner:
-    spec = subject.bundle.spec
-    shape = [people, spec.receptive_field, spec.joints_in, spec.features]
-    return InferRunner(plain_export(subject), shape, subject.threads, options)
+def sequence() -> Contender:
+    return _contender(
+        "openvino-sequence-f32",
+        "OpenVINO f32, plain export",
+        SEQUENCE,
+        "fp32",
+        _plain(DILATED, EXACT),
+    )
+
+
+def sequence_default() -> Contender:
+    precision = _default_precision()
+    label = f"OpenVINO default ({precision}), plain export"
+    return _contender("openvino-sequence-default", label, SEQUENCE, precision, _plain(DILATED, {}))
+
+
+def sequence_on_our_graph() -> Contender:
+    """Matrix products where the plain export has dilated convolutions."""
+
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        model = subject.bundle.file(subject.bundle.graph(SEQUENCE, "fp32").file)
+        return InferRunner(model, shape, subject.threads, EXACT)
+
+    return _contender("openvino-sequence-graph", "OpenVINO f32, our graph", SEQUENCE, "fp32", opener)
+
+
+def _contender(
+    name: str,
+    label: str,
+    form: str,
+    precision: str,
+    opener: Callable[[Subject, tuple[int, ...]], Runner],
+) -> Contender:
+    return Contender(name, label, "openvino", form, precision, opener)
+
+
+def _plain(network: str, options: dict[str, str]) -> Callable[[Subject, tuple[int, ...]], Runner]:
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        return InferRunner(plain_export(subject, network), shape, subject.threads, options)
+
+    return opener
 
 
 def _default_precision() -> str:
     name = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
+    if name == "f32":
+        raise Unavailable("OpenVINO's default precision on this processor is f32 itself")
     return SHORT_TYPES.get(name, name)

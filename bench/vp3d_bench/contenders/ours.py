@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vp3d_bench.contenders.base import Contender, Runner
+from vp3d_bench.contenders.base import STREAM, WINDOW, Contender, Runner
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
 
@@ -17,14 +17,15 @@ LABELS = {"native": "native", "onnx": "our ONNX"}
 class FormRunner:
     """`window` or `sequence` of an engine."""
 
-    def __init__(self, engine: str, form: str, precision: str, subject: Subject, people: int):
+    def __init__(
+        self, engine: str, form: str, precision: str, subject: Subject, shape: tuple[int, ...]
+    ) -> None:
         opened = subject.engine(engine, precision)
-        self._call = opened.window if form == "window" else opened.sequence
-        if engine == "onnx" and form == "window":
+        self._call = opened.window if form == WINDOW else opened.sequence
+        if engine == "onnx":
             # Its graphs are loaded when first used, which belongs to opening.
-            spec = subject.bundle.spec
-            shape = (people, spec.receptive_field, spec.joints_in, spec.features)
-            self._call(np.zeros(shape, np.float32))
+            frames = subject.bundle.spec.receptive_field
+            self._call(np.zeros((1, frames, *shape[2:]), np.float32))
 
     def prepare(self, keypoints: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(keypoints)
@@ -42,9 +43,11 @@ class FormRunner:
 class StreamRunner:
     """Live streams at one lag, a row for each person."""
 
-    def __init__(self, engine: str, precision: str, lag: int, subject: Subject, people: int):
+    def __init__(
+        self, engine: str, precision: str, lag: int, subject: Subject, shape: tuple[int, ...]
+    ) -> None:
         self.stream: Any = subject.engine(engine, precision).open_stream(lag)
-        self.stream.add_rows(people)
+        self.stream.add_rows(shape[0])
 
     def prepare(self, keypoints: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(keypoints)
@@ -59,37 +62,31 @@ class StreamRunner:
         self.stream.close()
 
 
-def window(engine: str, precision: str) -> Contender:
-    return _form(engine, "window", precision)
-
-
-def sequence(engine: str, precision: str) -> Contender:
-    return _form(engine, "sequence", precision)
-
-
-def stream(engine: str, precision: str, lag: int) -> Contender:
-    def opener(subject: Subject, people: int) -> Runner:
-        return StreamRunner(engine, precision, lag, subject, people)
-
-    return Contender(
-        name=f"{engine}-stream-{precision}@{lag}",
-        label=f"{LABELS[engine]} stream {precision}, lag {lag}",
-        family=engine,
-        form="stream",
-        precision=precision,
-        opener=opener,
-        lag=lag,
-        ours=True,
-    )
-
-
-def _form(engine: str, form: str, precision: str) -> Contender:
+def form(engine: str, form: str, precision: str) -> Contender:
+    """A "window" or "sequence" of an engine."""
     return Contender(
         name=f"{engine}-{form}-{precision}",
-        label=f"{LABELS[engine]} {form} {precision}",
+        label=f"{LABELS[engine]} {form}, {precision}",
         family=engine,
         form=form,
         precision=precision,
         opener=partial(FormRunner, engine, form, precision),
         ours=True,
     )
+
+
+def stream(engine: str, precision: str, lag: int) -> Contender:
+    return Contender(
+        name=stream_name(engine, precision, lag),
+        label=f"{LABELS[engine]} stream, {precision}, lag {lag}",
+        family=engine,
+        form=STREAM,
+        precision=precision,
+        opener=partial(StreamRunner, engine, precision, lag),
+        lag=lag,
+        ours=True,
+    )
+
+
+def stream_name(engine: str, precision: str, lag: int) -> str:
+    return f"{engine}-stream-{precision}@{lag}"

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vp3d_bench.contenders.base import Unavailable
-from vp3d_bench.peers import INPUT, StridedConvolutions
-from vp3d_bench.subject import NO_FP32, Subject
+from vp3d_bench.contenders.plain_files import STRIDED, need_fp32
+from vp3d_bench.onnx_session import BATCH, FRAMES, INPUT
+from vp3d_bench.peers import StridedConvolutions
+from vp3d_bench.subject import Subject
 from vp3d_deploy.evaluation.folded import unfold
 from vp3d_deploy.evaluation.pytorch import network_from_parameters
 
@@ -32,62 +33,26 @@ class Together(nn.Module):
         return tuple(network(keypoints) for network in self.networks)
 
 
-def strided(subject: Subject) -> nn.Module:
-    """Convolutions whose stride is their width: (B, R, J_in, F) -> (B, J_out, 3) each."""
-    return _read(subject, "strided.pt")
+def module(subject: Subject, network: str) -> nn.Module:
+    """network: STRIDED, convolutions whose stride is their width: (B, R, J_in, F) -> (B, J_out, 3)
+    each; or DILATED, as it was trained: (B, T+R-1, J_in, F) -> (B, T, J_out, 3) each.
+
+    Its weights come from a file, as they would in somebody's program.
+    """
+    need_fp32(subject)
+    path = subject.file(f"{network}.pt", lambda target: _save(subject, network, target))
+    blank = _blank(subject, network)
+    blank.load_state_dict(torch.load(path, weights_only=True))
+    return blank.eval()
 
 
-def dilated(subject: Subject) -> nn.Module:
-    """The network as it was trained: (B, T+R-1, J_in, F) -> (B, T, J_out, 3) each."""
-    return _read(subject, "dilated.pt")
-
-
-def plain_export(subject: Subject) -> Path:
-    """torch.onnx.export of the strided network with its defaults."""
-    _need_fp32(subject)
-    return subject.file("plain.onnx", lambda path: _export(subject, path))
-
-
-def make_files(subject: Subject) -> None:
-    """All of the files above, for fresh processes."""
-    strided(subject)
-    dilated(subject)
-    plain_export(subject)
-
-
-def _read(subject: Subject, name: str) -> nn.Module:
-    """A module whose weights come from a file, as they would in somebody's program."""
-    _need_fp32(subject)
-    path = subject.file(name, lambda target: _save(subject, name, target))
-    network = _blank(subject, name)
-    network.load_state_dict(torch.load(path, weights_only=True))
-    return network.eval()
-
-
-def _save(subject: Subject, name: str, path: Path) -> None:
-    networks: list[nn.Module] = []
-    for network, spec in subject.bundle.networks.items():
-        state = unfold(spec, subject.folded(network, "fp32"))
-        strided = name == "strided.pt"
-        networks.append(
-            StridedConvolutions(spec, state) if strided else network_from_parameters(spec, state)
-        )
-    torch.save(Together(networks).state_dict(), path)
-
-
-def _blank(subject: Subject, name: str) -> nn.Module:
-    from vp3d_deploy.training.networks import TemporalModel
-
-    specs = subject.bundle.networks.values()
-    if name == "strided.pt":
-        return Together([StridedConvolutions(spec, {}) for spec in specs])
-    return Together([TemporalModel(spec) for spec in specs])
-
-
-def _export(subject: Subject, path: Path) -> None:
+def export(subject: Subject, network: str, path: Path) -> None:
+    """torch.onnx.export with its defaults; batch, and frames of the dilated network, are free."""
     spec = subject.bundle.spec
     example = torch.zeros(1, spec.receptive_field, spec.joints_in, spec.features)
     names = list(subject.bundle.networks)
+    free = {0: BATCH} if network == STRIDED else {0: BATCH, 1: FRAMES}
+    answers = {0: BATCH} if network == STRIDED else {0: BATCH, 1: "answers"}
     with (
         tempfile.TemporaryDirectory(dir=path.parent) as folder,
         warnings.catch_warnings(),
@@ -95,17 +60,30 @@ def _export(subject: Subject, path: Path) -> None:
     ):
         warnings.simplefilter("ignore")  # the exporter announces its own replacement
         torch.onnx.export(
-            strided(subject),
+            module(subject, network),
             (example,),
             str(Path(folder) / path.name),
             input_names=[INPUT],
             output_names=names,
-            dynamic_axes={name: {0: "B"} for name in (INPUT, *names)},
+            dynamic_axes={INPUT: free, **dict.fromkeys(names, answers)},
             dynamo=False,
         )
         (Path(folder) / path.name).rename(path)
 
 
-def _need_fp32(subject: Subject) -> None:
-    if "fp32" not in subject.precisions:
-        raise Unavailable(NO_FP32)
+def _save(subject: Subject, network: str, path: Path) -> None:
+    modules: list[nn.Module] = []
+    for name, spec in subject.bundle.networks.items():
+        state = unfold(spec, subject.folded(name, "fp32"))
+        kind = StridedConvolutions if network == STRIDED else network_from_parameters
+        modules.append(kind(spec, state))
+    torch.save(Together(modules).state_dict(), path)
+
+
+def _blank(subject: Subject, network: str) -> nn.Module:
+    from vp3d_deploy.training.networks import TemporalModel
+
+    specs = subject.bundle.networks.values()
+    if network == STRIDED:
+        return Together([StridedConvolutions(spec, {}) for spec in specs])
+    return Together([TemporalModel(spec) for spec in specs])

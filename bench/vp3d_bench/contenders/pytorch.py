@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vp3d_bench.contenders.base import Contender, Runner, Unavailable
-from vp3d_bench.contenders.plain import dilated, strided
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, Unavailable
+from vp3d_bench.contenders.plain import module
+from vp3d_bench.contenders.plain_files import DILATED, STRIDED
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
 
@@ -21,8 +22,10 @@ class TorchRunner:
     squeeze: the dilated network has a time axis, which over one window has length 1.
     """
 
-    def __init__(self, module: Callable[[Tensor], tuple[Tensor, ...]], squeeze: bool) -> None:
-        self._module = module
+    def __init__(
+        self, network: Callable[[Tensor], tuple[Tensor, ...]], squeeze: bool = False
+    ) -> None:
+        self._network = network
         self._squeeze = squeeze
 
     def prepare(self, keypoints: np.ndarray) -> Tensor:
@@ -30,7 +33,7 @@ class TorchRunner:
 
     def run(self, prepared: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
-            return self._module(prepared)
+            return self._network(prepared)
 
     def answer(self, result: tuple[Tensor, ...]) -> Output:
         arrays = [part.numpy().copy() for part in result]
@@ -43,49 +46,45 @@ class TorchRunner:
 
 
 def eager_dilated() -> Contender:
-    return _contender("pytorch-dilated", "PyTorch eager, dilated", "window", _open_dilated)
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        return TorchRunner(_module(subject, DILATED), squeeze=True)
+
+    return _contender("pytorch-dilated", "PyTorch, dilated", WINDOW, opener)
 
 
 def eager_strided() -> Contender:
-    return _contender("pytorch-strided", "PyTorch eager, strided", "window", _open_strided)
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        return TorchRunner(_module(subject, STRIDED))
+
+    return _contender("pytorch-strided", "PyTorch, strided", WINDOW, opener)
 
 
 def compiled_strided() -> Contender:
-    return _contender("pytorch-compiled", "torch.compile, strided", "window", _open_compiled)
+    return _contender("pytorch-compiled", "torch.compile, strided", WINDOW, _open_compiled)
 
 
 def dilated_sequence() -> Contender:
-    return _contender("pytorch-sequence", "PyTorch eager, dilated", "sequence", _open_sequence)
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        return TorchRunner(_module(subject, DILATED))
+
+    return _contender("pytorch-sequence", "PyTorch, dilated", SEQUENCE, opener)
 
 
 def _contender(
-    name: str, label: str, form: str, opener: Callable[[Subject, int], Runner]
+    name: str, label: str, form: str, opener: Callable[[Subject, tuple[int, ...]], Runner]
 ) -> Contender:
     return Contender(name, label, "pytorch", form, "fp32", opener)
 
 
-def _open_dilated(subject: Subject, people: int) -> Runner:
+def _module(subject: Subject, network: str) -> nn.Module:
     torch.set_num_threads(subject.threads)
-    return TorchRunner(dilated(subject), squeeze=True)
+    return module(subject, network)
 
 
-def _open_sequence(subject: Subject, people: int) -> Runner:
-    torch.set_num_threads(subject.threads)
-    return TorchRunner(dilated(subject), squeeze=False)
-
-
-def _open_strided(subject: Subject, people: int) -> Runner:
-    torch.set_num_threads(subject.threads)
-    return TorchRunner(strided(subject), squeeze=False)
-
-
-def _open_compiled(subject: Subject, people: int) -> Runner:
+def _open_compiled(subject: Subject, shape: tuple[int, ...]) -> Runner:
     """Compiled for this shape, with weights frozen into it, which is the fastest it can do."""
-    torch.set_num_threads(subject.threads)
-    spec = subject.bundle.spec
-    module: Any = torch.compile(_frozen(strided(subject)), options={"freezing": True})
-    runner = TorchRunner(module, squeeze=False)
-    shape = (people, spec.receptive_field, spec.joints_in, spec.features)
+    network: Any = torch.compile(_frozen(_module(subject, STRIDED)), options={"freezing": True})
+    runner = TorchRunner(network)
     try:
         runner.run(torch.zeros(shape))
     except Exception as error:  # Inductor raises whatever its compiler meets
@@ -94,7 +93,7 @@ def _open_compiled(subject: Subject, people: int) -> Runner:
     return runner
 
 
-def _frozen(module: nn.Module) -> nn.Module:
-    for parameter in module.parameters():
+def _frozen(network: nn.Module) -> nn.Module:
+    for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return module
+    return network

@@ -1,0 +1,78 @@
+"""Who takes part in a benchmark of one bundle, by name. Libraries are imported when they are asked
+for a contender, not before: one that is missing is a reason, not an error."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+
+from vp3d_bench.contenders import ours
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Unavailable, not_installed
+from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.engines import ENGINES
+
+# What makes a contender; raises Unavailable where it cannot take part.
+Factory = Callable[[], Contender]
+LineUp = dict[str, Factory]
+
+# Peers: name, module of this package, function there.
+_PEERS = (
+    ("pytorch-dilated", "pytorch", "eager_dilated"),
+    ("pytorch-strided", "pytorch", "eager_strided"),
+    ("pytorch-compiled", "pytorch", "compiled_strided"),
+    ("onnxruntime-plain", "onnxruntime_plain", "window"),
+    ("openvino-f32", "openvino", "window"),
+    ("openvino-default", "openvino", "window_default"),
+    ("pytorch-sequence", "pytorch", "dilated_sequence"),
+    ("onnxruntime-sequence", "onnxruntime_plain", "sequence"),
+    ("openvino-sequence-f32", "openvino", "sequence"),
+    ("openvino-sequence-default", "openvino", "sequence_default"),
+    ("openvino-sequence-graph", "openvino", "sequence_on_our_graph"),
+)
+
+
+def line_up(bundle: Bundle, lags: Sequence[int]) -> LineUp:
+    """Every contender that there could be: peers first, then our engines on this bundle."""
+    found: LineUp = {}
+    for name, module, function in _PEERS:
+        found[name] = _peer(module, function)
+    for engine in reversed(ENGINES):
+        for precision in bundle.precisions:
+            members = [ours.form(engine, form, precision) for form in (WINDOW, SEQUENCE)]
+            members += [ours.stream(engine, precision, lag) for lag in lags]
+            for member in members:
+                found[member.name] = _made(member)
+    return found
+
+
+def select(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The names that any of the patterns (names, or globs such as "native-*") means, in order.
+
+    Raises ValueError for a pattern that means none of them.
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(
+                f"--contenders {pattern}: no contender is called that; there are "
+                f"{', '.join(names)}, and patterns such as 'native-*'"
+            )
+    return [name for name in names if any(fnmatchcase(name, p) for p in patterns or ("*",))]
+
+
+def _peer(module: str, function: str) -> Factory:
+    def make() -> Contender:
+        try:
+            imported = importlib.import_module(f"vp3d_bench.contenders.{module}")
+        except ModuleNotFoundError as error:
+            raise Unavailable(not_installed(error)) from error
+        except ImportError as error:
+            raise Unavailable(str(error)) from error
+        made: Contender = getattr(imported, function)()
+        return made
+
+    return make
+
+
+def _made(contender: Contender) -> Factory:
+    return lambda: contender

@@ -1,0 +1,217 @@
+"""What vp3d-bench prints: accuracy and speed of everybody, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vp3d_bench.contenders.base import SEQUENCE
+from vp3d_bench.document import Document, Member, NamedRatio
+from vp3d_bench.statistics import Spread
+
+TABLE_WIDTH = 118
+NONE = "–"
+
+
+def print_report(document: Document, console: Console | None = None) -> None:
+    """Print every table that has something in it, then who was not timed and why."""
+    console = console or Console()
+    # A line that a narrow terminal breaks is better than figures cut short.
+    console.width = max(console.width, TABLE_WIDTH)
+    console.print(_heading(document), highlight=False)
+    if document.latency.get(1):
+        console.print(_latency_table(document))
+    if len(document.latency) > 1:
+        console.print(_people_table(document))
+    if document.throughput:
+        console.print(_throughput_table(document))
+    if document.openings:
+        console.print(_opening_table(document))
+    if document.push:
+        console.print(_push_line(document.push), highlight=False)
+    if document.ratios:
+        console.print(_ratio_table(document.ratios))
+    for name, reason in document.unavailable.items():
+        console.print(f"not timed: {escape(name)}: {escape(reason)}", highlight=False)
+    for people, of in document.crowd_refused.items():
+        for name, reason in of.items():
+            console.print(f"not timed with {people} people: {escape(name)}: {escape(reason)}",
+                          highlight=False)  # fmt: skip
+
+
+def table(title: str, names: Iterable[str], numbers: Iterable[str], caption: str = "") -> Table:
+    """Columns of text, then columns of numbers."""
+    made = Table(title=escape(title), caption=caption or None, box=box.SIMPLE_HEAD,
+                 padding=(0, 1, 0, 0), title_justify="left", caption_justify="left")  # fmt: skip
+    for name in names:
+        made.add_column(name, no_wrap=True)
+    for number in numbers:
+        made.add_column(number, justify="right", no_wrap=True)
+    return made
+
+
+def milliseconds(value: float) -> str:
+    """Three digits or so."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if value >= 10 else f"{value:.3f}"
+
+
+def _heading(document: Document) -> str:
+    spec, machine = document.bundle.spec, document.machine
+    limit = machine.get("cgroup_cpu_limit")
+    return (
+        f"{document.bundle.path.name}: {spec.receptive_field} frames, {spec.channels} channels"
+        f"{', causal' if spec.causal else ''}; {machine['cpu']}, {document.threads} threads of "
+        f"{machine['cores_allowed']} cores{'' if limit is None else f', limited to {limit:g}'}; "
+        f"load {machine['load_average']} at the beginning"
+    )
+
+
+def _latency_table(document: Document) -> Table:
+    made = table(
+        "One person: milliseconds per answer, and distance from the definition in float64",
+        ("", "form", "prec."),
+        ("mean mm", "max mm", "min", "p50", "p95", "p99", "worst"),
+        "prec.: of the weights. A window computes its whole past anew; a stream takes one frame.",
+    )
+    for name, timed in document.latency[1].items():
+        member = document.members.get(name)
+        if member is None:
+            made.add_section()
+            made.add_row(*_floor_cells(document, name), *_spread_cells(timed))
+            continue
+        made.add_row(*_member_cells(member), *_accuracy_cells(document, name),
+                     *_spread_cells(timed))  # fmt: skip
+    return made
+
+
+def _floor_cells(document: Document, name: str) -> list[str]:
+    precision = name.rsplit("-", 1)[-1]
+    count = document.weight_bytes.get(precision, 0)
+    rate = count / document.latency[1][name].min / 1e6
+    return [f"reading {count / 1e6:.1f} MB once ({rate:.0f} GB/s)", "floor", precision, "", ""]
+
+
+def _member_cells(member: Member) -> list[str]:
+    return [escape(member.label), member.form, member.precision]
+
+
+def _accuracy_cells(document: Document, name: str) -> list[str]:
+    accuracy = document.accuracy[name]
+    return [f"{accuracy.mean_mm:.2g}", f"{accuracy.max_mm:.2g}"]
+
+
+def _spread_cells(timed: Spread) -> list[str]:
+    figures = (timed.min, timed.p50, timed.p95, timed.p99, timed.worst)
+    return [milliseconds(value) for value in figures]
+
+
+def _people_table(document: Document) -> Table:
+    counts = sorted(document.latency)
+    made = table(
+        "Several people in one call: milliseconds, median (minimum)",
+        ("",),
+        [str(count) for count in counts],
+        f"{NONE}: windows of so many people would take too long, or the contender did not pass.",
+    )
+    shown = dict.fromkeys(
+        name for count in counts if count > 1 for name in document.latency[count]
+    )
+    for name in shown:
+        member = document.members.get(name)
+        label = _arithmetic_label(name) if member is None else member.label
+        made.add_row(escape(label), *(_cell(document.latency[count].get(name))
+                                      for count in counts))  # fmt: skip
+    return made
+
+
+def _arithmetic_label(name: str) -> str:
+    kind, _, lag = name.removeprefix("arithmetic-").partition("@")
+    return f"floor: {kind} arithmetic, lag {lag}" if lag else f"floor: {kind} arithmetic"
+
+
+def _cell(timed: Spread | None) -> str:
+    return NONE if timed is None else f"{milliseconds(timed.p50)} ({milliseconds(timed.min)})"
+
+
+def _throughput_table(document: Document) -> Table:
+    frames = document.throughput["frames"]
+    made = table(
+        f"A clip of {frames:,} frames at once",
+        ("", "prec."),
+        ("mean mm", "max mm", "min s", "p50 s", "frames/s"),
+        "frames/s: by the median.",
+    )
+    for name, timed in document.throughput["milliseconds"].items():
+        seconds = [f"{timed.min / 1e3:.3f}", f"{timed.p50 / 1e3:.3f}"]
+        rate = f"{1e3 * frames / timed.p50:,.0f}"
+        member = document.members.get(name)
+        if member is None:
+            made.add_section()
+            made.add_row(_arithmetic_label(name), "", "", "", *seconds, rate)
+        else:
+            made.add_row(escape(member.label), member.precision, *_accuracy_cells(document, name),
+                         *seconds, rate)  # fmt: skip
+    return made
+
+
+def _opening_table(document: Document) -> Table:
+    made = table(
+        "Opening in a fresh process: milliseconds; memory in MB",
+        ("",),
+        ("import", "verify", "open", "first\nanswer", "start", "import", "open", "running", "peak",
+         "beyond\nweights", "per stream"),
+        "Memory is what is resident after each step; beyond weights: of running, less import and "
+        "one copy of the weights.",
+    )  # fmt: skip
+    for name, found in document.openings.items():
+        member = document.members[name]
+        label = f"{member.label}{', long clip' if member.form == SEQUENCE else ''}"
+        if "failure" in found:
+            made.add_row(escape(label), escape(found["failure"]))
+            continue
+        times = [f"{found[key]:.0f}" for key in ("import_ms", "verify_ms", "open_ms")]
+        memory = ("start_mb", "imported_mb", "opened_mb", "running_mb", "peak_mb",
+                  "beyond_weights_mb")  # fmt: skip
+        made.add_row(escape(label), *times, milliseconds(found["first_ms"]),
+                     *(_mb(found.get(key)) for key in memory), _per_stream(found))  # fmt: skip
+    return made
+
+
+def _mb(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.1f}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _per_stream(found: dict[str, Any]) -> str:
+    count = found.get("bytes_per_stream") or found.get("bytes_per_stream_measured")
+    return NONE if count is None else f"{count / 1e6:.2f}"
+
+
+def _push_line(push: dict[str, Any]) -> str:
+    share = push["python_share"]
+    return (
+        f"LiveStream.push adds {share['p50']:.1f} µs to its engine's step (median; minimum "
+        f"{share['min']:.1f}, p95 {share['p95']:.1f}), beside {push['stream']}"
+    )
+
+
+def _ratio_table(ratios: dict[str, NamedRatio]) -> Table:
+    made = table("Ratios within this run", ("",), ("of minima", "of medians", "quartiles"),
+                 "quartiles: of the same ratio of medians within each round.")  # fmt: skip
+    for one in ratios.values():
+        made.add_row(escape(one.text), f"{one.min:.2f}", f"{one.p50:.2f}", quartiles(one))
+    return made
+
+
+def quartiles(one: NamedRatio) -> str:
+    return NONE if one.low is None or one.high is None else f"{one.low:.2f} to {one.high:.2f}"
+
+

@@ -1,0 +1,38 @@
+"""What one run of the benchmark does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vp3d_bench.turns import Turns
+
+
+@dataclass(frozen=True)
+class Settings:
+    """people: how many share a call, the first one being 1. frames: of the long clip.
+
+    peers_ms: peers, which compute a window per person, are timed with several people as long as
+        a call may be expected to take less than this.
+    openings: fresh processes per contender; the best of them counts. pushes: of LiveStream.push.
+    """
+
+    people: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    frames: int = 10_000
+    latency: Turns = Turns(rounds=20, calls=30)
+    crowd: Turns = Turns(rounds=8, calls=20, settle=2, budget_s=0.3)
+    throughput: Turns = Turns(rounds=5, calls=1, settle=0, fewest=1)
+    peers_ms: float = 450.0
+    openings: int = 3
+    pushes: int = 2000
+
+
+QUICK = Settings(
+    people=(1, 8),
+    frames=1_000,
+    latency=Turns(rounds=4, calls=8, settle=3, budget_s=0.1, rest_s=0.01),
+    crowd=Turns(rounds=3, calls=4, settle=1, budget_s=0.1, rest_s=0.01),
+    throughput=Turns(rounds=2, calls=1, settle=0, fewest=1, rest_s=0.01),
+    peers_ms=100.0,
+    openings=1,
+    pushes=100,
+)
