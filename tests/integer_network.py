@@ -25,11 +25,13 @@ LARGEST = 127
 
 
 def integer_network(
-    spec: ModelSpec, tensors: Tensors, prefix: str, keypoints: np.ndarray
+    spec: ModelSpec, tensors: Tensors, prefix: str, keypoints: np.ndarray, lean: float = 0.0
 ) -> np.ndarray:
     """(T, J_in, F), normalised screen units, T >= R -> (T-R+1, J_out*3) float64, metres.
 
     tensors: as stored, called PREFIX.levelK.conv.weight and so on; prefix: "pose" for example.
+    lean: added to what is rounded, in steps: answers that a little of it does not move depend on
+    no value that lies halfway between two whole numbers.
     """
     at = f"{prefix}."
     h = keypoints.astype(np.float64).reshape(len(keypoints), -1)
@@ -40,17 +42,17 @@ def integer_network(
         if level == 0:
             h = np.maximum(_exact(tensors, f"{at}level0.conv", rows), 0)
         else:
-            inner = np.maximum(quantised_product(tensors, f"{at}level{level}.conv", rows), 0)
-            outer = np.maximum(quantised_product(tensors, f"{at}level{level}.mix", inner), 0)
+            inner = np.maximum(quantised_product(tensors, f"{at}level{level}.conv", rows, lean), 0)
+            outer = np.maximum(quantised_product(tensors, f"{at}level{level}.mix", inner, lean), 0)
             h = taps[width - 1 if spec.causal else width // 2] + outer
     return _exact(tensors, f"{at}shrink", h)
 
 
 def integer_sequence(
-    spec: ModelSpec, tensors: Tensors, prefix: str, keypoints: np.ndarray
+    spec: ModelSpec, tensors: Tensors, prefix: str, keypoints: np.ndarray, lean: float = 0.0
 ) -> np.ndarray:
     """As `integer_network`, for clips: (B, T, J_in, F) -> (B, T-R+1, J_out, 3)."""
-    answers = np.stack([integer_network(spec, tensors, prefix, clip) for clip in keypoints])
+    answers = np.stack([integer_network(spec, tensors, prefix, clip, lean) for clip in keypoints])
     return answers.reshape(*answers.shape[:2], spec.joints_out, 3)
 
 
@@ -66,17 +68,21 @@ def integer_live(
     return integer_sequence(spec, tensors, prefix, np.stack(windows))[:, 0]
 
 
-def quantise(values: np.ndarray, input_scale: np.ndarray) -> np.ndarray:
+def quantise(values: np.ndarray, input_scale: np.ndarray, lean: float = 0.0) -> np.ndarray:
     """Activations -> whole numbers 0 .. 127, int64; numpy rounds halves to even."""
-    rounded = np.round(values / input_scale.astype(np.float64))
+    rounded = np.round(values / input_scale.astype(np.float64) + lean)
     return np.clip(rounded, 0, LARGEST).astype(np.int64)
 
 
-def quantised_product(tensors: Tensors, name: str, rows: np.ndarray) -> np.ndarray:
+def quantised_product(
+    tensors: Tensors, name: str, rows: np.ndarray, lean: float = 0.0
+) -> np.ndarray:
     """(n, in) float64 -> (n, C) float64, before the ReLU."""
     weight, input_scale = tensors[f"{name}.weight"], tensors[f"{name}.input_scale"]
     assert weight.dtype == np.int8
-    sums = quantise(rows, input_scale) @ weight.astype(np.int64).T
+    # Whole numbers in float64, whose products numpy computes a hundred times faster: sums of them
+    # stay far below 2**53, so they are exact.
+    sums = quantise(rows, input_scale, lean).astype(np.float64) @ weight.astype(np.float64).T
     scale = tensors[f"{name}.scale"].astype(np.float64) * input_scale.astype(np.float64)
     return sums * scale + tensors[f"{name}.bias"].astype(np.float64)
 
