@@ -29,7 +29,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 PARITY = "parity.json"
 FORMS = ("window", "sequence", "stream")
-PRECISIONS = ("fp32", "fp16")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 _MANIFEST_LIMIT_BYTES = 16 << 20
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -116,7 +116,7 @@ class Bundle:
         remedy = f" --lag {lag}" if lag is not None else f" --forms {form}"
         raise BundleError(
             f"{self.path} has no {wanted} in {precision}; it holds {held}. "
-            f"Export again with{remedy}{' --fp16' if precision == 'fp16' else ''}"
+            f"Export again with{remedy}{'' if precision == 'fp32' else f' --{precision}'}"
         )
 
     def file(self, name: str) -> Path:

@@ -62,7 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--ckpt", type=Path, required=True, metavar="FILE", help="the checkpoint: .bin, .pth, .pt")
     add("--out", type=Path, metavar="DIR", help="the bundle (default: CKPT's name with .vp3d)")
     add("--fp16", action="store_true", help="write half precision too")
-    add("--no-fp32", action="store_true", help="write no single precision (with --fp16)")
+    add("--int8", action="store_true", help="write 8-bit weights and products too")
+    add("--no-fp32", action="store_true", help="write no single precision")
     add(
         "--forms",
         type=_forms,
@@ -90,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--fps", type=float, help="frame rate of its training data (default: what our own "
         "checkpoints say, else 50)")  # fmt: skip
 
+    add(
+        "--calibration",
+        type=Path,
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="what to fit int8 and fp16 to, motion like that which the network will meet: clips "
+        "(.npz, see docs/own-data.md) or folders of motion, of which the training part is taken "
+        "(default: built-in motion)",
+    )
+
     check = parser.add_argument_group("accuracy check")
     add = check.add_argument
     add("--h36m", type=Path, metavar="DIR", help="check on Human3.6M, in either published layout")
@@ -112,8 +124,10 @@ def _parser() -> argparse.ArgumentParser:
 def _options(
     parser: argparse.ArgumentParser, given: argparse.Namespace
 ) -> tuple[ExportOptions, bool]:
-    if given.no_fp32 and not given.fp16:
-        parser.error("--no-fp32 without --fp16 leaves nothing to write")
+    if given.no_fp32 and not (given.fp16 or given.int8):
+        parser.error("--no-fp32 without --fp16 or --int8 leaves nothing to write")
+    if given.calibration and not (given.fp16 or given.int8):
+        parser.error("--calibration is for --int8 and --fp16, neither of which is given")
     if given.h36m is None and (given.keypoints is not None or given.max_frames is not None):
         parser.error("--keypoints and --max-frames say how to use --h36m, which is not given")
     if given.lag is not None and "stream" not in given.forms:
@@ -131,7 +145,7 @@ def _options(
                 option = f"--{precision}-{name.replace('_', '-')}"
                 parser.error(f"{option} must be a distance in mm from 0, not {value:g}")
         limits[precision] = replace(default, **values)
-    wanted = (("fp32", not given.no_fp32), ("fp16", given.fp16))
+    wanted = (("fp32", not given.no_fp32), ("fp16", given.fp16), ("int8", given.int8))
     options = ExportOptions(
         checkpoint=given.ckpt,
         out=given.out,
@@ -145,6 +159,7 @@ def _options(
         h36m=given.h36m,
         keypoints=given.keypoints or "gt",
         max_frames=given.max_frames,
+        calibration=tuple(given.calibration),
         limits=limits,
     )
     return options, given.json

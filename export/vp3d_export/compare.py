@@ -37,6 +37,33 @@ class Answers:
     truth: np.ndarray | None
 
 
+class Expected:
+    """What the reference says, for each form: computed when first asked for, and kept.
+
+    Whichever engine and precision is compared, it is held against the same answers.
+    """
+
+    def __init__(self, spec: ModelSpec, reference: Reference, data: EvaluationSet) -> None:
+        self.spec, self.data = spec, data
+        self._reference = reference
+        self._whole: Answers | None = None
+        self._live: dict[int, Answers] = {}
+
+    def whole(self) -> Answers:
+        """For every frame of the padded clips."""
+        if self._whole is None:
+            self._whole = over_clips(self._reference.sequence, self.spec, self.data)
+        return self._whole
+
+    def live(self, lag: int) -> Answers:
+        """For the frames of `live_frames`, when answers trail by `lag` frames."""
+        if lag not in self._live:
+            keypoints, truths, chosen = live_frames(self.spec, self.data)
+            defined = _defined_answers(self.spec, keypoints, chosen, lag, self._reference)
+            self._live[lag] = _join(defined, truths)
+        return self._live[lag]
+
+
 def over_clips(
     sequence: Callable[[np.ndarray], Output], spec: ModelSpec, data: EvaluationSet
 ) -> Answers:
@@ -46,10 +73,9 @@ def over_clips(
     return _join(outputs, truths)
 
 
-def compare_windows(
-    spec: ModelSpec, engine: Engine, whole: Answers, data: EvaluationSet
-) -> tuple[Answers, Answers]:
+def compare_windows(engine: Engine, expected: Expected) -> tuple[Answers, Answers]:
     """Some windows of every clip, in batches, beside the same frames of the whole clips."""
+    spec, data, whole = expected.spec, expected.data, expected.whole()
     chosen, outputs, offset = [], [], 0
     for clip in data.clips:
         frames = pad_clip(spec, clip.keypoints)
@@ -60,20 +86,27 @@ def compare_windows(
         chosen.append(offset + starts)
         offset += len(clip.keypoints)
     places = np.concatenate(chosen)
-    expected = Answers(
+    picked = Answers(
         whole.pose[places],
         None if whole.trajectory is None else whole.trajectory[places],
         None if whole.truth is None else whole.truth[places],
     )
     found = _join(outputs, [None])
-    found.truth = expected.truth
-    return expected, found
+    found.truth = picked.truth
+    return picked, found
 
 
-def compare_stream(
-    spec: ModelSpec, lag: int, engine: Engine, reference: Reference, data: EvaluationSet
-) -> tuple[Answers, Answers]:
-    """A few people live in one call, from their first frame until every answer is out.
+def compare_stream(engine: Engine, lag: int, expected: Expected) -> tuple[Answers, Answers]:
+    """A few people live in one call, from their first frame until every answer is out."""
+    keypoints, truths, chosen = live_frames(expected.spec, expected.data)
+    live = _live_answers(engine, keypoints, lag, set(chosen.tolist()))
+    return expected.live(lag), _join(live, truths)
+
+
+def live_frames(
+    spec: ModelSpec, data: EvaluationSet
+) -> tuple[np.ndarray, list[np.ndarray | None], np.ndarray]:
+    """Keypoints (N, T, J_in, F) of N people, the true poses of compared answers, their frames.
 
     The clips are longer than the receptive field, so the rings turn over; the answers compared
     are spread evenly over them.
@@ -82,10 +115,8 @@ def compare_stream(
     keypoints = np.stack([clip.keypoints for clip in clips])
     T = keypoints.shape[1]
     chosen = np.unique(np.linspace(0, T - 1, _affordable(spec, len(clips))).round().astype(int))
-    live = _live_answers(engine, keypoints, lag, set(chosen.tolist()))
-    defined = _defined_answers(spec, keypoints, chosen, lag, reference)
     truths = [None if c.pose_m is None else c.pose_m[s : s + 1] for s in chosen for c in clips]
-    return _join(defined, truths), _join(live, truths)
+    return keypoints, truths, chosen
 
 
 def _live_answers(
@@ -98,7 +129,8 @@ def _live_answers(
     try:
         stream.add_rows(n_people)
         for frame in range(T + lag):
-            output = stream.step(keypoints[:, min(frame, T - 1)])
+            shown = np.ascontiguousarray(keypoints[:, min(frame, T - 1)])
+            output = stream.step(shown)
             if frame - lag in chosen:
                 answers.append(output.copied())
     finally:

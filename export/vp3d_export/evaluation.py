@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from vp3d_deploy.evaluation.clips import EvaluationSet, pad_clip, prepare_clip, share_frames
+from vp3d_deploy.evaluation.clips import EvaluationSet, prepare_clip, share_frames
 from vp3d_deploy.skeleton import Skeleton
 from vp3d_deploy.spec import ModelSpec
 
 BUILT_IN_CLIPS = 8
 BUILT_IN_FRAMES = 400
 BUILT_IN_SEED = 7
-# Other people and motion than the clips above: for what is measured before the check.
-CALIBRATION_CLIPS = 4
-CALIBRATION_FRAMES = 200
-CALIBRATION_SEED = 1007
 
 
 def built_in_set(spec: ModelSpec, skeleton_in: Skeleton, skeleton_out: Skeleton) -> EvaluationSet:
@@ -30,17 +24,6 @@ def built_in_set(spec: ModelSpec, skeleton_in: Skeleton, skeleton_out: Skeleton)
     ]
     prepared = [prepare_clip(clip, spec, skeleton_in, skeleton_out) for clip in clips]
     return EvaluationSet("built-in procedural motion, not Human3.6M", prepared)
-
-
-def calibration_keypoints(
-    spec: ModelSpec, skeleton_in: Skeleton, skeleton_out: Skeleton
-) -> list[np.ndarray]:
-    """Padded clips (T+R-1, J_in, F) of built-in motion that no check uses."""
-    from vp3d_deploy.data.procedural import make_clips
-
-    clips = make_clips(CALIBRATION_CLIPS, CALIBRATION_FRAMES, seed=CALIBRATION_SEED)
-    prepared = [prepare_clip(clip, spec, skeleton_in, skeleton_out) for clip in clips]
-    return [pad_clip(spec, clip.keypoints) for clip in prepared]
 
 
 def h36m_set(

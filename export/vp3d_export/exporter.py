@@ -12,21 +12,20 @@ from typing import Any
 
 from vp3d_deploy.bundle import FORMS, PARITY, Bundle
 from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines.native import is_built
 from vp3d_deploy.evaluation.lags import lags_in_frames
 from vp3d_deploy.skeleton import H36M_17, Skeleton, get_skeleton
 from vp3d_deploy.spec import ModelSpec
 from vp3d_deploy.versions import installed_versions
 from vp3d_export.bias_correction import correct_last_bias
 from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish, write_manifest
+from vp3d_export.calibration import Calibration, built_in_calibration, calibration_from
 from vp3d_export.checkpoint import Checkpoint, load_checkpoint
-from vp3d_export.evaluation import (
-    EvaluationSet,
-    built_in_set,
-    calibration_keypoints,
-    h36m_set,
-)
+from vp3d_export.compare import Expected
+from vp3d_export.evaluation import EvaluationSet, built_in_set, h36m_set
 from vp3d_export.fold import FoldedWeights, fold_batch_norm
 from vp3d_export.graphs.write import write_graphs
+from vp3d_export.int8.quantise import quantise
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow, check_parity
 from vp3d_export.reference import PyTorchReference
 
@@ -53,6 +52,8 @@ class ExportOptions:
         checkpoint says, which only our own do, or else Human3.6M's.
     h36m: a Human3.6M directory in either published layout; None checks on built-in motion.
     max_frames: check on at most this many frames of it.
+    calibration: the motion that int8 is fitted to, files or folders as
+        `calibration.calibration_from` takes them; none takes built-in motion.
     """
 
     checkpoint: Path
@@ -67,6 +68,7 @@ class ExportOptions:
     h36m: Path | None = None
     keypoints: str = "gt"
     max_frames: int | None = None
+    calibration: tuple[Path, ...] = ()
     limits: Mapping[str, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
 
     @property
@@ -108,15 +110,16 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
     lags = resolve_lags(networks["pose"], options.lags)
     progress("loading motion to check on")
     data = _evaluation_set(networks["pose"], skeletons, options)
+    calibration = _calibration(networks["pose"], skeletons, options, data)
     progress("folding batch normalisation")
     folded = _fold(checkpoint)
 
-    provenance = _provenance(options, checkpoint)
+    provenance = _provenance(options, checkpoint, calibration)
     with partial_directory(target) as partial:
         graphs = []
         for precision in options.precisions:
+            weights = _suited(folded, networks, calibration, precision, progress)
             progress(f"writing {precision} weights and graphs")
-            weights = _suited(folded, networks, skeletons, precision)
             graphs += write_graphs(partial, networks, weights, precision, options.forms, lags)
         describe = (networks, *skeletons, _fps(checkpoint, options), graphs, provenance)
         write_manifest(partial, *describe)
@@ -158,17 +161,45 @@ def _fold(checkpoint: Checkpoint) -> dict[str, FoldedWeights]:
 def _suited(
     folded: dict[str, FoldedWeights],
     networks: dict[str, ModelSpec],
-    skeletons: tuple[Skeleton, Skeleton],
+    calibration: Calibration,
     precision: str,
+    progress: Progress,
 ) -> dict[str, FoldedWeights]:
-    """The weights to store in a precision: where rounding matters, with a last bias that suits."""
+    """The weights to store in a precision: where rounding matters, fitted to motion."""
     if precision == "fp32":
         return folded
-    clips = calibration_keypoints(networks["pose"], *skeletons)
-    return {
-        name: correct_last_bias(networks[name], weights, clips, precision)
-        for name, weights in folded.items()
-    }
+    suited = {}
+    for name, weights in folded.items():
+        spec = networks[name]
+        if precision == "int8":
+            steps = _named(progress, f"{name} in int8: ")
+            suited[name] = quantise(spec, weights, calibration.clips, progress=steps)
+        else:
+            suited[name] = correct_last_bias(spec, weights, calibration.few, precision)
+    return suited
+
+
+def _named(progress: Progress, what: str) -> Progress:
+    return lambda step: progress(what + step)
+
+
+def _calibration(
+    spec: ModelSpec,
+    skeletons: tuple[Skeleton, Skeleton],
+    options: ExportOptions,
+    data: EvaluationSet,
+) -> Calibration:
+    """Motion to fit weights to; raises ExportError if it is what the result is checked on."""
+    if not options.calibration:
+        return built_in_calibration(spec, *skeletons)
+    calibration = calibration_from(options.calibration, spec, *skeletons)
+    shared = calibration.shared_with(data)
+    if shared:
+        raise ExportError(
+            f"--calibration has clip {shared}, on which the export is checked: a network looks "
+            "too good on what it was fitted to; leave it out, or check on other motion"
+        )
+    return calibration
 
 
 def _fps(checkpoint: Checkpoint, options: ExportOptions) -> float:
@@ -221,22 +252,26 @@ def _check(
     progress: Progress,
 ) -> list[ParityRow]:
     bundle = Bundle.open(partial)
-    reference = PyTorchReference(checkpoint)
+    expected = Expected(bundle.spec, PyTorchReference(checkpoint), data)
     rows = []
     for precision in options.precisions:
-        engine = open_engine(bundle, "onnx", precision)
-        try:
-            limits = options.limits[precision]
-            rows += check_parity(bundle, engine, reference, data, limits, progress)
-        finally:
-            engine.close()
+        for name in ("onnx", "native") if is_built() else ("onnx",):
+            engine = open_engine(bundle, name, precision)
+            try:
+                limits = options.limits[precision]
+                rows += check_parity(bundle, engine, expected, limits, progress)
+            finally:
+                engine.close()
     return rows
 
 
-def _provenance(options: ExportOptions, checkpoint: Checkpoint) -> dict[str, Any]:
+def _provenance(
+    options: ExportOptions, checkpoint: Checkpoint, calibration: Calibration
+) -> dict[str, Any]:
     """Where the bundle comes from; no paths, which are nobody else's business."""
     digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()
     packages = ("vp3d-deploy", "torch", "onnx", "onnxruntime", "numpy")
+    fitted = {"calibration": calibration.title} if set(options.precisions) - {"fp32"} else {}
     return {
         "checkpoint": options.checkpoint.name,
         "checkpoint_sha256": digest,
@@ -244,4 +279,5 @@ def _provenance(options: ExportOptions, checkpoint: Checkpoint) -> dict[str, Any
         "checkpoint_meta": checkpoint.meta,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "versions": installed_versions(packages),
+        **fitted,
     }

@@ -19,12 +19,11 @@ from vp3d_deploy.bundle import Bundle, GraphEntry
 from vp3d_deploy.engines.base import Engine
 from vp3d_export.compare import (
     Answers,
-    Reference,
+    Expected,
     compare_stream,
     compare_windows,
     over_clips,
 )
-from vp3d_export.evaluation import EvaluationSet
 
 MM = 1000.0
 
@@ -46,6 +45,7 @@ class Limits:
 DEFAULT_LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(mpjpe_change=0.001, mean_distance=0.01, trajectory_distance=0.1),
     "fp16": Limits(mpjpe_change=0.05, mean_distance=0.3, trajectory_distance=3.0),
+    "int8": Limits(mpjpe_change=0.5, mean_distance=3.0, trajectory_distance=30.0),
 }
 
 
@@ -78,8 +78,7 @@ class ParityRow:
 def check_parity(
     bundle: Bundle,
     engine: Engine,
-    reference: Reference,
-    data: EvaluationSet,
+    expected: Expected,
     limits: Limits,
     progress: Callable[[str], None] = lambda step: None,
 ) -> list[ParityRow]:
@@ -89,20 +88,17 @@ def check_parity(
     """
     rows = []
     entries = [entry for entry in bundle.graphs if entry.precision == engine.precision]
-    whole: Answers | None = None
     for entry in entries:
         progress(f"{_label(entry)} {entry.precision} on {engine.name}")
         if entry.form == "stream":
             assert entry.lag is not None
-            expected, found = compare_stream(bundle.spec, entry.lag, engine, reference, data)
+            sides = compare_stream(engine, entry.lag, expected)
+        elif entry.form == "sequence":
+            found = over_clips(engine.sequence, expected.spec, expected.data)
+            sides = expected.whole(), found
         else:
-            if whole is None:
-                whole = over_clips(reference.sequence, bundle.spec, data)
-            if entry.form == "sequence":
-                expected, found = whole, over_clips(engine.sequence, bundle.spec, data)
-            else:
-                expected, found = compare_windows(bundle.spec, engine, whole, data)
-        rows.append(_row(entry, engine.name, expected, found, limits))
+            sides = compare_windows(engine, expected)
+        rows.append(_row(entry, engine.name, *sides, limits))
     return rows
 
 

@@ -15,7 +15,7 @@ from vp3d_export.graphs.builder import StoredTensor
 # Where the data starts, so that a reader may map the file and use the weights where they lie.
 DATA_ALIGNMENT = 4096
 
-_DTYPE_NAMES = {"F32": "float32", "F16": "float16"}
+_DTYPE_NAMES = {"F32": "float32", "F16": "float16", "I8": "int8"}
 
 
 def weights_file_name(precision: str) -> str:
@@ -23,13 +23,18 @@ def weights_file_name(precision: str) -> str:
 
 
 def stored_dtype(name: str, precision: str) -> np.dtype:
-    """The type in which the folded tensor `name` is kept.
+    """The type in which the tensor `name` is kept.
 
     The first level reads keypoints, where half precision would be a quarter of a pixel, and
-    `shrink` writes metres, where it would be 0.5 mm at arm's length: both stay float32.
+    `shrink` writes metres, where it would be 0.5 mm at arm's length: both stay float32. In int8
+    the matrices between them are whole numbers, their scales and biases float32.
     """
     ends = name.startswith(("level0.", "shrink."))
-    return np.dtype(np.float32 if precision == "fp32" or ends else np.float16)
+    if precision == "fp32" or ends:
+        return np.dtype(np.float32)
+    if precision == "int8":
+        return np.dtype(np.int8 if name.endswith(".weight") else np.float32)
+    return np.dtype(np.float16)
 
 
 def write_weights(
@@ -37,12 +42,15 @@ def write_weights(
 ) -> dict[str, StoredTensor]:
     """Write `weights.PRECISION.safetensors`; tensors are called NETWORK.TENSOR.
 
+    networks: folded weights; for int8 what vp3d_export/int8 made of them.
     Returns where each tensor lies. Raises ValueError for values that the precision cannot hold.
     """
     tensors: dict[str, np.ndarray] = {}
     for network, folded in networks.items():
         for name, values in folded.items():
             dtype = stored_dtype(name, precision)
+            if dtype == np.int8 and values.dtype != np.int8:
+                raise AssertionError(f"{network}.{name} is {values.dtype}; quantise it first")
             with np.errstate(over="ignore"):
                 stored = values.astype(dtype)
             if not np.isfinite(stored).all():
@@ -50,7 +58,7 @@ def write_weights(
                     f"{network}.{name} has values up to {np.abs(values).max():.3g}, more than "
                     f"{dtype} can hold; export this network without {precision}"
                 )
-            tensors[f"{network}.{name}"] = np.ascontiguousarray(stored)
+            tensors[f"{network}.{name}"] = np.asarray(stored, order="C")
     path = directory / weights_file_name(precision)
     path.write_bytes(_align_data(safetensors.numpy.save(tensors)))
     return locate_tensors(path)

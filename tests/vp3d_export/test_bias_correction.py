@@ -8,7 +8,8 @@ from vp3d_deploy.evaluation.clips import pad_clip
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.bias_correction import correct_last_bias, folded_network
-from vp3d_export.evaluation import built_in_set, calibration_keypoints
+from vp3d_export.calibration import built_in_calibration
+from vp3d_export.evaluation import built_in_set
 from vp3d_export.fold import fold_batch_norm
 from vp3d_export.weights import stored_dtype
 
@@ -27,7 +28,7 @@ def test_the_folded_network_is_the_network(spec: ModelSpec) -> None:
 def test_the_systematic_error_goes_on_motion_it_was_not_measured_on() -> None:
     spec = ModelSpec((3, 3, 3), 64)
     folded = fold_batch_norm(spec, random_parameters(spec, 2))
-    clips = calibration_keypoints(spec, H36M_17, H36M_17)
+    clips = built_in_calibration(spec, H36M_17, H36M_17).few
     corrected = correct_last_bias(spec, folded, clips, "fp16")
     changed = [name for name in folded if not np.array_equal(folded[name], corrected[name])]
     assert changed == ["shrink.bias"]

@@ -339,6 +339,7 @@ def test_progress_says_each_step_once(tmp_path: Path) -> None:
         "folding batch normalisation",
         "writing fp32 weights and graphs",
         "window fp32 on onnx",
+        "window fp32 on native",
         "publishing x.vp3d",
     ]
 

@@ -71,12 +71,17 @@ def load_own(
     files = [(part, path) for part in _FOLDERS[split] for path in _files(folder / part)]
     if not files:
         raise DataFileError(f"{folder} has no clip in {_places(split)}{_instead(folder)}")
-    return [
-        clip_from_arrays(
-            load_npz(path), f"{part}/{path.stem}", _subject(path), keypoints, str(path)
-        )
-        for part, path in files
-    ]
+    return [_clip(path, f"{part}/{path.stem}", keypoints) for part, path in files]
+
+
+def load_own_clip(path: str | os.PathLike[str]) -> Clip:
+    """One file, wherever it lies; the clip is named after it. Raises as `load_own` does."""
+    file = Path(path)
+    return _clip(file, file.stem, "gt")
+
+
+def _clip(path: Path, name: str, keypoints: str) -> Clip:
+    return clip_from_arrays(load_npz(path), name, _subject(path), keypoints, str(path))
 
 
 def save_clip(path: str | os.PathLike[str], clip: Clip) -> None:

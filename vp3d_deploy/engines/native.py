@@ -17,18 +17,27 @@ NOT_BUILT = (
 )
 
 
-def is_at_hand() -> bool:
-    """Was the engine built, and has this processor an instruction set that it is written for?
-
-    Its portable kernels run anywhere, but ONNX Runtime is likely to be faster than those.
-    """
+def is_built() -> bool:
+    """Was the engine installed with this package? Warns about one that does not load."""
     try:
-        import vp3d_deploy._native as _native
+        import vp3d_deploy._native  # noqa: F401
     except ModuleNotFoundError:
         return False
     except ImportError as error:
         warnings.warn(_broken(error), RuntimeWarning, stacklevel=2)
         return False
+    return True
+
+
+def is_at_hand() -> bool:
+    """Was the engine built, and has this processor an instruction set that it is written for?
+
+    Its portable kernels run anywhere, but ONNX Runtime is likely to be faster than those.
+    """
+    if not is_built():
+        return False
+    import vp3d_deploy._native as _native
+
     return _native.available_isas()[0] != "portable"
 
 

@@ -18,6 +18,7 @@ INT64_MAX = np.iinfo(np.int64).max
 ONNX_TYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
+    "int8": TensorProto.INT8,
 }
 
 
@@ -78,6 +79,12 @@ class GraphBuilder:
         """A small constant inside the graph."""
         name = self._unique(hint)
         self._initializers[name] = numpy_helper.from_array(values, name)
+        return name
+
+    def shared_constant(self, values: np.ndarray | np.generic, name: str) -> str:
+        """A constant that any number of nodes may ask for by this name."""
+        if name not in self._initializers:
+            self.constant(np.asarray(values), name)
         return name
 
     def integers(self, values: Sequence[int], hint: str) -> str:

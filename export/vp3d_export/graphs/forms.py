@@ -10,7 +10,9 @@ metres, camera frame.
 
 Inside, the weights' types decide: the first level, `shrink` and the sums along the residuals are
 float32 in every precision (keypoints and metres need more than half precision, and these cost
-little); the products in between, where the weights are, are float16 in an fp16 graph.
+little); the products in between, where the weights are, are float16 in an fp16 graph, and in an
+int8 graph of whole numbers (vp3d_export/int8), written as QuantizeLinear and DequantizeLinear
+around float32 products, which ONNX Runtime and TensorRT turn into 8-bit ones.
 """
 
 from __future__ import annotations

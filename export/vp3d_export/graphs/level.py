@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from vp3d_export.graphs.builder import GraphBuilder
 
 # (graph, rows, name of the weights) -> rows @ weight.T + bias; the result takes the weights' name.
@@ -14,6 +16,25 @@ def gemm(graph: GraphBuilder, rows: str, weights: str) -> str:
     """rows (n, in) -> (n, out)."""
     names = [rows, graph.weight(f"{weights}.weight"), graph.weight(f"{weights}.bias")]
     return graph.node("Gemm", names, weights, transB=1)
+
+
+def quantised_gemm(graph: GraphBuilder, rows: str, weights: str) -> str:
+    """rows (n, in) float32, not negative -> (n, out) float32, multiplied in 8 bits.
+
+    Whole numbers of int8 end at 127, so nothing else limits the activations. The bias is added
+    after the product: within it, ONNX Runtime would compute in float32, and so it would without
+    the weights' zero points.
+    """
+    weight, outputs = f"{weights}.weight", graph.stored[f"{weights}.weight"].shape[0]
+    scale = graph.weight(f"{weights}.input_scale")
+    zero = graph.shared_constant(np.int8(0), "zero")
+    zeros = graph.shared_constant(np.zeros(outputs, np.int8), f"zeros_{outputs}")
+    numbers = graph.node("QuantizeLinear", [rows, scale, zero], f"{weights}.int8")
+    inputs = graph.node("DequantizeLinear", [numbers, scale, zero], f"{weights}.inputs")
+    names = [graph.weight(weight), graph.weight(f"{weights}.scale"), zeros]
+    matrix = graph.node("DequantizeLinear", names, f"{weights}.matrix", axis=0)
+    product = graph.node("Gemm", [inputs, matrix], f"{weights}.product", transB=1)
+    return graph.node("Add", [product, graph.weight(f"{weights}.bias")], weights)
 
 
 def point_convolution(graph: GraphBuilder, points: str, weights: str) -> str:
@@ -45,16 +66,20 @@ def residual_level(
 def level_branch(graph: GraphBuilder, prefix: str, level: int, rows: str, linear: Linear) -> str:
     """What a level adds to its residual: in the type of its weights inside, float32 outside.
 
+    rows: as `linear` takes them; in int8 (n, in), and `linear` is not asked.
+
     The sums along the residuals stay float32: in half precision each level would round once more
     what every later level builds on.
     """
     name = f"{prefix}.level{level}"
     dtype = graph.stored[f"{name}.conv.weight"].dtype
-    if dtype != "float32":
+    if dtype == "int8":
+        linear = quantised_gemm
+    if dtype == "float16":
         rows = graph.cast(rows, dtype, f"{name}.{dtype}")
     h = graph.node("Relu", [linear(graph, rows, f"{name}.conv")], f"{name}.relu")
     h = graph.node("Relu", [linear(graph, h, f"{name}.mix")], f"{name}.mix_relu")
-    return h if dtype == "float32" else graph.cast(h, "float32", f"{name}.float32")
+    return graph.cast(h, "float32", f"{name}.float32") if dtype == "float16" else h
 
 
 def shrink(graph: GraphBuilder, prefix: str, top: str, linear: Linear) -> str:

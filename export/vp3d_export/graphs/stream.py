@@ -108,11 +108,10 @@ def stream_network(
         else:
             tap = spec.residual_tap(level) * width
             residual = graph.slice(rows, tap, tap + width, 1, f"{name}.residual")
-            points = graph.node("Transpose", [rows], f"{name}.turned", perm=[1, 0])
-            points = graph.reshape(points, (1, len(places[0]) * width, 1, -1), f"{name}.points")
-            branch = level_branch(graph, prefix, level, points, point_convolution)
-            branch = graph.reshape(branch, (spec.channels, -1), f"{name}.points_out")
-            branch = graph.node("Transpose", [branch], f"{name}.branch", perm=[1, 0])
+            if graph.stored[f"{name}.conv.weight"].dtype == "int8":
+                branch = level_branch(graph, prefix, level, rows, gemm)
+            else:
+                branch = _branch_of_points(graph, prefix, level, rows, spec)
             h = graph.node("Add", [residual, branch], f"{name}.out")
         width = spec.channels
         if level + 1 < len(plan.levels):
@@ -121,6 +120,19 @@ def stream_network(
     # The top level computes the answer's column alone, so its rows are the answers.
     assert at_hand == [plan.answer]
     return h
+
+
+def _branch_of_points(
+    graph: GraphBuilder, prefix: str, level: int, rows: str, spec: ModelSpec
+) -> str:
+    """The level's branch by convolutions over points: rows (n, in) -> (n, C)."""
+    name = f"{prefix}.level{level}"
+    inputs = spec.filter_widths[level] * spec.channels
+    points = graph.node("Transpose", [rows], f"{name}.turned", perm=[1, 0])
+    points = graph.reshape(points, (1, inputs, 1, -1), f"{name}.points")
+    branch = level_branch(graph, prefix, level, points, point_convolution)
+    branch = graph.reshape(branch, (spec.channels, -1), f"{name}.points_out")
+    return graph.node("Transpose", [branch], f"{name}.branch", perm=[1, 0])
 
 
 def _place(tap: Tap, length: int, at_hand: list[Column]) -> int:
