@@ -63,6 +63,7 @@ def measure(
     if contender.ours:
         Bundle.open(bundle)  # verified, as an application opens it
     found["verify_ms"] = _since(begin)
+    found["verified_mb"] = resident_mb()
     begin = time.perf_counter()
     runner = contender.open(subject, 1, length)
     found["open_ms"] = _since(begin)

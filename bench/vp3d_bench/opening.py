@@ -82,8 +82,9 @@ def _memory(document: Document, name: str, found: dict[str, Any]) -> dict[str, A
     """MB and bytes that follow from the figures of one process."""
     if found.get("running_mb") is None:
         return {}
-    grown = found["running_mb"] - found["imported_mb"]
-    memory: dict[str, Any] = {"grown_mb": round(grown, 3)}
+    grown = found["running_mb"] - found["verified_mb"]
+    library = found["imported_mb"] - found["start_mb"]
+    memory: dict[str, Any] = {"library_mb": round(library, 3), "grown_mb": round(grown, 3)}
     member = document.members[name]
     weights = document.weight_bytes.get(member.precision)
     if member.family == "native" and weights is not None:

@@ -2,119 +2,134 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 
 from vp3d_bench.contenders.base import SEQUENCE
 from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import Document, NamedRatio
 from vp3d_bench.floors import ARITHMETIC, arithmetic_name, read_name
-from vp3d_bench.statistics import Spread, fastest, ratio
+from vp3d_bench.statistics import FIGURES, Spread, fastest, ratio
 from vp3d_bench.work import column_multiply_adds, most_columns, multiply_adds
 
 # The strided network as one would export it today; the faster of the two counts.
 PLAIN = ("onnxruntime-plain", "openvino-f32")
+PYTORCH = ("pytorch-strided", "pytorch-dilated", "pytorch-compiled")
 ENGINE = "native"
+
+Timed = Mapping[str, Spread]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One of our contenders that others are compared with."""
+
+    group: str
+    row: str
+    key: str
+    times: Spread
+
+    def faster_than(self, name: str, words: str, other: Spread | None) -> Iterator[Named]:
+        """How many times faster than `other`, where that was measured."""
+        if other is not None:
+            column = f"× faster than {name}"
+            yield self._named(name, column, f"times faster than {words}", "higher",
+                              other, self.times)  # fmt: skip
+
+    def over(self, name: str, words: str, floor: Spread | None) -> Iterator[Named]:
+        """How many times as long as `floor`, where that was measured."""
+        if floor is not None:
+            yield self._named(name, f"time / {name}", f"time over that of {words}", "lower",
+                              self.times, floor)  # fmt: skip
+
+    def _named(
+        self, name: str, column: str, text: str, better: str, one: Spread, other: Spread
+    ) -> Named:
+        figures = asdict(ratio(one, other))
+        full = f"{self.group}, {self.row}: {text}"
+        return f"{self.key} {name}", NamedRatio(
+            self.group, self.row, column, full, better, **figures
+        )
+
 
 Named = tuple[str, NamedRatio]
 
 
 def all_ratios(document: Document) -> dict[str, NamedRatio]:
     """Every one of which both sides were measured."""
-    return dict(
-        [*_one_person(document), *_crowds(document), *_throughput(document)]
-    )
+    found = list(_one_person(document))
+    for people in sorted(document.latency):
+        if people > 1:
+            found += _crowd(document, people)
+    return dict([*found, *_throughput(document)])
 
 
 def _one_person(document: Document) -> Iterator[Named]:
     timed = document.latency.get(1, {})
-    plain = fastest(timed[name] for name in PLAIN if name in timed)
-    rivals = {
-        "plain-export": (plain, "the faster of ONNX Runtime and OpenVINO f32 on the plain export"),
-        "pytorch-strided": (timed.get("pytorch-strided"), "PyTorch's strided network"),
-        "pytorch-dilated": (timed.get("pytorch-dilated"), "PyTorch's dilated network"),
-        "pytorch-compiled": (timed.get("pytorch-compiled"), "torch.compile on the strided network"),
-    }
-    for precision, lag, ours in _streams(document, timed):
-        what = f"{ENGINE} stream, {precision}, lag {lag}"
-        for name, (rival, words) in rivals.items():
-            if rival is not None:
-                yield _named(f"{precision}@{lag} over {name}", f"{what}: times faster than {words}",
-                             "higher", rival, ours)  # fmt: skip
-        read = timed.get(read_name(precision))
-        if read is not None:
-            yield _named(f"{precision}@{lag} / read", f"{what}: time over that of reading its "
-                         "weights once", "lower", ours, read)  # fmt: skip
+    for precision, _, row in _streams(document, timed, "1 person"):
+        yield from row.faster_than("plain export", _PLAIN_WORDS, _plain(timed))
+        for name in PYTORCH:
+            words = f"{document.members[name].label}" if name in document.members else name
+            yield from row.faster_than(name, words, timed.get(name))
+        yield from row.over("read", "reading its weights once", timed.get(read_name(precision)))
 
 
-def _crowds(document: Document) -> Iterator[Named]:
+def _crowd(document: Document, people: int) -> Iterator[Named]:
+    timed = document.latency[people]
     networks = list(document.bundle.networks.values())
-    for people in sorted(document.latency):
-        timed = document.latency[people]
-        if people == 1:
-            continue
-        for precision, lag, ours in _streams(document, timed):
-            what = f"{people} people, {precision}, lag {lag}"
-            key = f"{precision}@{lag} x{people}"
-            base = timed.get(f"{arithmetic_name('fp32')}@{lag}")
-            own = timed.get(f"{arithmetic_name(ARITHMETIC[precision])}@{lag}")
-            if own is not None:
-                yield _named(f"{key} / arithmetic", f"{what}: time over that of the arithmetic "
-                             "alone", "lower", ours, own)  # fmt: skip
-                every = most_columns(networks, lag) * column_multiply_adds(networks)
-                all_columns = _scaled(own, every / multiply_adds(networks, lag))
-                yield _named(f"{key} / arithmetic of all columns", f"{what}: the same if every "
-                             "level computed as many columns as the widest", "lower", ours,
-                             all_columns)  # fmt: skip
-            if base is not None and base is not own:
-                yield _named(f"{key} over fp32 arithmetic", f"{what}: times faster than fp32 "
-                             "arithmetic alone", "higher", base, ours)  # fmt: skip
-            peers = [timed[name] for name in PLAIN if name in timed]
-            best = fastest(peers)
-            if best is not None:
-                yield _named(f"{key} over plain-export", f"{what}: times faster than the faster of "
-                             "ONNX Runtime and OpenVINO f32 on the plain export", "higher", best,
-                             ours)  # fmt: skip
+    for precision, lag, row in _streams(document, timed, f"{people} people"):
+        floor = timed.get(f"{arithmetic_name(ARITHMETIC[precision])}@{lag}")
+        in_fp32 = timed.get(f"{arithmetic_name('fp32')}@{lag}")
+        # Not every level needs as many columns as the widest one.
+        every = most_columns(networks, lag) * column_multiply_adds(networks)
+        factor = every / multiply_adds(networks, lag)
+        yield from row.over("arithmetic", "the arithmetic alone", floor)
+        yield from row.over("arithmetic of all columns", "the arithmetic alone if every level had "
+                            "as many columns as the widest", _scaled(floor, factor))  # fmt: skip
+        if ARITHMETIC[precision] != "fp32":
+            yield from row.faster_than("fp32 arithmetic", "fp32 arithmetic alone", in_fp32)
+            yield from row.faster_than("fp32 arithmetic of all columns", "the same, if every level "
+                                       "had as many columns as the widest",
+                                       _scaled(in_fp32, factor))  # fmt: skip
+        yield from row.faster_than("plain export", _PLAIN_WORDS, _plain(timed))
 
 
 def _throughput(document: Document) -> Iterator[Named]:
-    timed: dict[str, Spread] = document.throughput.get("milliseconds", {})
+    timed: Timed = document.throughput.get("milliseconds", {})
     members = document.members
-    peers = [
+    best = fastest(
         one for name, one in timed.items()
         if name in members and members[name].family != ENGINE and members[name].precision == "fp32"
-    ]  # fmt: skip
-    best = fastest(peers)
+    )  # fmt: skip
+    words = "the fastest of PyTorch, ONNX Runtime and OpenVINO in fp32"
     for precision in document.bundle.precisions:
         ours = timed.get(f"{ENGINE}-{SEQUENCE}-{precision}")
-        if ours is None:
-            continue
-        if best is not None:
-            yield _named(f"sequence {precision} over fastest", f"long clip, {precision}: times "
-                         "faster than the fastest of PyTorch, ONNX Runtime and OpenVINO in fp32",
-                         "higher", best, ours)  # fmt: skip
-        floor = timed.get(arithmetic_name(ARITHMETIC[precision]))
-        if floor is not None:
-            yield _named(f"sequence {precision} / arithmetic", f"long clip, {precision}: time over "
-                         "that of the arithmetic alone", "lower", ours, floor)  # fmt: skip
+        if ours is not None:
+            row = _Row("long clip", f"{ENGINE} {precision}", f"{SEQUENCE} {precision}", ours)
+            floor = timed.get(arithmetic_name(ARITHMETIC[precision]))
+            yield from row.faster_than("fastest peer", words, best)
+            yield from row.over("arithmetic", "the arithmetic alone", floor)
 
 
-def _streams(
-    document: Document, timed: dict[str, Spread]
-) -> Iterable[tuple[str, int, Spread]]:
-    """Our live streams that were timed: precision, lag, times."""
+_PLAIN_WORDS = "the faster of ONNX Runtime and OpenVINO f32 on the plain export"
+
+
+def _plain(timed: Timed) -> Spread | None:
+    return fastest(timed[name] for name in PLAIN if name in timed)
+
+
+def _streams(document: Document, timed: Timed, group: str) -> Iterator[tuple[str, int, _Row]]:
+    """Our live streams that were timed: precision, lag, row."""
     for precision in document.bundle.precisions:
         for lag in document.lags:
-            ours = timed.get(stream_name(ENGINE, precision, lag))
-            if ours is not None:
-                yield precision, lag, ours
+            name = stream_name(ENGINE, precision, lag)
+            if name in timed:
+                row = f"{ENGINE} {precision}, lag {lag}"
+                yield precision, lag, _Row(group, row, f"{group} {precision}@{lag}", timed[name])
 
 
-def _named(key: str, text: str, better: str, one: Spread, other: Spread) -> Named:
-    return key, NamedRatio.of(text, better, ratio(one, other))
-
-
-def _scaled(times: Spread, factor: float) -> Spread:
-    figures: Sequence[float] = [
-        factor * value for value in (times.min, times.p50, times.p95, times.p99, times.worst)
-    ]
+def _scaled(times: Spread | None, factor: float) -> Spread | None:
+    if times is None:
+        return None
+    figures = (factor * getattr(times, figure) for figure in FIGURES)
     return Spread(*figures, calls=times.calls, rounds=tuple(factor * m for m in times.rounds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich import box
@@ -34,8 +34,8 @@ def print_report(document: Document, console: Console | None = None) -> None:
         console.print(_opening_table(document))
     if document.push:
         console.print(_push_line(document.push), highlight=False)
-    if document.ratios:
-        console.print(_ratio_table(document.ratios))
+    for made in _ratio_tables(document.ratios):
+        console.print(made)
     for name, reason in document.unavailable.items():
         console.print(f"not timed: {escape(name)}: {escape(reason)}", highlight=False)
     for people, of in document.crowd_refused.items():
@@ -163,22 +163,22 @@ def _throughput_table(document: Document) -> Table:
 
 def _opening_table(document: Document) -> Table:
     made = table(
-        "Opening in a fresh process: milliseconds; memory in MB",
+        "Opening in a fresh process: milliseconds, and memory in MB",
         ("",),
-        ("import", "verify", "open", "first\nanswer", "start", "import", "open", "running", "peak",
-         "beyond\nweights", "per stream"),
-        "Memory is what is resident after each step; beyond weights: of running, less import and "
-        "one copy of the weights.",
+        ("import", "verify", "open", "first\nanswer", "library", "weights\nand all", "peak",
+         "beyond\nweights", "per\nstream"),
+        "library: memory that importing it takes. weights and all: what opening and running adds "
+        "to that.\nbeyond weights: of this, what is not one copy of the weights. peak: of the "
+        "process.",
     )  # fmt: skip
     for name, found in document.openings.items():
         member = document.members[name]
-        label = f"{member.label}{', long clip' if member.form == SEQUENCE else ''}"
+        label = f"{member.label}{', clip' if member.form == SEQUENCE else ''}"
         if "failure" in found:
             made.add_row(escape(label), escape(found["failure"]))
             continue
         times = [f"{found[key]:.0f}" for key in ("import_ms", "verify_ms", "open_ms")]
-        memory = ("start_mb", "imported_mb", "opened_mb", "running_mb", "peak_mb",
-                  "beyond_weights_mb")  # fmt: skip
+        memory = ("library_mb", "grown_mb", "peak_mb", "beyond_weights_mb")
         made.add_row(escape(label), *times, milliseconds(found["first_ms"]),
                      *(_mb(found.get(key)) for key in memory), _per_stream(found))  # fmt: skip
     return made
@@ -203,15 +203,28 @@ def _push_line(push: dict[str, Any]) -> str:
     )
 
 
-def _ratio_table(ratios: dict[str, NamedRatio]) -> Table:
-    made = table("Ratios within this run", ("",), ("of minima", "of medians", "quartiles"),
-                 "quartiles: of the same ratio of medians within each round.")  # fmt: skip
-    for one in ratios.values():
-        made.add_row(escape(one.text), f"{one.min:.2f}", f"{one.p50:.2f}", quartiles(one))
-    return made
+def _ratio_tables(ratios: dict[str, NamedRatio]) -> Iterator[Table]:
+    """One for each group; of the crowds only the largest."""
+    groups = list(dict.fromkeys(one.group for one in ratios.values()))
+    crowds = [group for group in groups if group.endswith("people")]
+    for group in groups:
+        if group in crowds[:-1]:
+            continue
+        held = [one for one in ratios.values() if one.group == group]
+        columns = list(dict.fromkeys(one.column for one in held))
+        made = table(f"Ratios within this run, {group}: of medians (of minima)", ("",),
+                     [wrapped(column) for column in columns])  # fmt: skip
+        for row in dict.fromkeys(one.row for one in held):
+            cells = {one.column: f"{one.p50:.2f} ({one.min:.2f})" for one in held if one.row == row}
+            made.add_row(row, *(cells.get(column, NONE) for column in columns))
+        yield made
+
+
+def wrapped(column: str) -> str:
+    """A heading on two lines or three."""
+    words = escape(column).replace("× faster than ", "× faster than\n").replace("time / ", "time /\n")
+    return words.replace(" of all columns", "\nof all columns")
 
 
 def quartiles(one: NamedRatio) -> str:
     return NONE if one.low is None or one.high is None else f"{one.low:.2f} to {one.high:.2f}"
-
-

@@ -1,0 +1,133 @@
+"""Modes that push frames to live streams: at a camera's pace, and very many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+
+from vp3d_bench.contenders.base import STREAM, Contender, Unavailable
+from vp3d_bench.contenders.line_up import LineUp, select
+from vp3d_bench.contenders.ours import stream_name
+from vp3d_bench.document import PACED, SOAK
+from vp3d_bench.paced import Camera, pace
+from vp3d_bench.push import IMAGE_SIZE, pixels
+from vp3d_bench.report import TABLE_WIDTH, milliseconds, table
+from vp3d_bench.soak import soak
+from vp3d_bench.statistics import Spread
+from vp3d_bench.subject import Subject
+from vp3d_deploy import Lifter
+from vp3d_deploy.engines import open_engine
+
+Progress = Callable[[str, int, int], None]
+# Frames of motion that are shown again and again; a prime, in step with nothing.
+CLIP_FRAMES = 997
+
+
+def choose_streams(
+    subject: Subject, everybody: LineUp, patterns: Sequence[str], lags: tuple[int, ...]
+) -> list[Contender]:
+    """Streams of ours by name; by default what "auto" would open, at the smallest lag.
+
+    Raises ValueError for names of other contenders.
+    """
+    if not patterns:
+        engine = open_engine(subject.bundle, threads=subject.threads)
+        patterns = [stream_name(engine.name, engine.precision, lags[0])]
+        engine.close()
+    names = [name for name in everybody if f"-{STREAM}-" in name]
+    return [everybody[name]() for name in select(names, patterns)]
+
+
+def run_paced(
+    subject: Subject,
+    streams: Sequence[Contender],
+    hertz: float,
+    seconds: float,
+    people: int,
+    progress: Progress,
+) -> tuple[dict[str, Any], int]:
+    """One stream after the other; the result, and 0: a late answer is a finding, not a fault."""
+    camera = Camera(hertz, max(1, round(seconds * hertz)))
+    shown = pixels(subject.bundle, people, CLIP_FRAMES)
+    results = {}
+    for contender in streams:
+        with _lifter(subject, contender).stream(IMAGE_SIZE, contender.lag or 0) as stream:
+            frames = _pushed(shown)
+            results[contender.name] = pace(
+                lambda count: stream.push(frames[count % CLIP_FRAMES]),  # noqa: B023
+                camera,
+                progress=lambda done, total: progress(contender.label, done, total),  # noqa: B023
+            )
+    _print_paced(streams, results, camera, people)
+    values = {name: found.to_dict() for name, found in results.items()}
+    return {"kind": PACED, **asdict(camera), "people": people, "streams": values}, 0
+
+
+def run_soak(
+    subject: Subject, streams: Sequence[Contender], count: int, progress: Progress
+) -> tuple[dict[str, Any], int]:
+    """One stream after the other; the result, and how many of them answered wrongly at the end."""
+    shown = pixels(subject.bundle, 1, CLIP_FRAMES)[0]
+    results = {}
+    for contender in streams:
+        lifter, lag = _lifter(subject, contender), contender.lag or 0
+        results[contender.name] = soak(
+            lambda: lifter.stream(IMAGE_SIZE, lag),  # noqa: B023
+            lambda at: shown[at % CLIP_FRAMES],
+            count,
+            subject.bundle.spec.receptive_field + lag,
+            lambda done, total: progress(contender.label, done, total),  # noqa: B023
+        )
+    console = Console()
+    for contender in streams:
+        console.print(f"{contender.label}: {results[contender.name].in_words()}", highlight=False)
+    values = {name: asdict(found) for name, found in results.items()}
+    wrong = sum(found.difference_mm > 0 for found in results.values())
+    return {"kind": SOAK, "streams": values}, wrong
+
+
+def _lifter(subject: Subject, contender: Contender) -> Lifter:
+    try:
+        return Lifter(subject.bundle, subject.engine(contender.family, contender.precision))
+    except ImportError as error:
+        raise Unavailable(str(error)) from error
+
+
+def _pushed(shown: Any) -> list[Any]:
+    """What is pushed for each frame: one person's keypoints, or everybody's by track id."""
+    people, frames = shown.shape[:2]
+    if people == 1:
+        return [shown[0, frame] for frame in range(frames)]
+    return [{person: shown[person, frame] for person in range(people)} for frame in range(frames)]
+
+
+def _print_paced(
+    streams: Sequence[Contender], results: dict[str, Any], camera: Camera, people: int
+) -> None:
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    crowd = "one person" if people == 1 else f"{people} people"
+    made = table(
+        f"A camera of {camera.hertz:g} frames per second, {camera.frames:,} frames, {crowd}: ms",
+        ("", ""),
+        ("min", "p50", "p95", "p99", "worst", "missed"),
+        f"answer: from when the frame was due until its answer was there. push: of this, the push "
+        f"alone.\nwoken: how late the program was woken for a frame. missed: answers later than "
+        f"the next frame, {1e3 / camera.hertz:g} ms.",
+    )
+    for contender in streams:
+        found = results[contender.name]
+        for word, of in (("answer", found.answer), ("push", found.push), ("woken", found.woken)):
+            first = word == "answer"
+            made.add_row(contender.label if first else "", word, *_cells(of),
+                         f"{found.missed:,}" if first else "")  # fmt: skip
+    console.print(made)
+
+
+def _cells(times: Spread | None) -> list[str]:
+    if times is None:
+        return ["–"] * 5
+    return [milliseconds(v) for v in (times.min, times.p50, times.p95, times.p99, times.worst)]

@@ -1,0 +1,284 @@
+"""Pictures of a benchmark: latency by contender, latency against people, accuracy against speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vp3d_bench.contenders.base import STREAM
+from vp3d_bench.document import Document, Member
+from vp3d_bench.floors import ARITHMETIC, arithmetic_name, read_name
+from vp3d_bench.ratios import PLAIN
+from vp3d_bench.statistics import Spread
+from vp3d_deploy.formats.atomic import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".svg")
+# Told apart by people with any kind of colour blindness, and in grey by their lightness.
+FAMILY_COLORS = {
+    "native": "#1f3a5f",
+    "onnx": "#3f9e8c",
+    "onnxruntime": "#c9a227",
+    "openvino": "#a4508b",
+    "pytorch": "#e07a2f",
+}
+FAMILY_NAMES = {
+    "native": "our native engine",
+    "onnx": "our graphs on ONNX Runtime",
+    "onnxruntime": "ONNX Runtime, plain export",
+    "openvino": "OpenVINO, plain export",
+    "pytorch": "PyTorch",
+}
+PRECISION_COLORS = {"fp32": "#1f3a5f", "fp16": "#3f7fbf", "int8": "#3f9e8c"}
+FORM_MARKERS = {"window": "s", "stream": "o"}
+_TEXT, _FAINT, _GRID = "#22262e", "#6b7280", "#e3e6eb"
+_CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+_STYLE: Any = {
+    "font.size": 10,
+    "text.color": _TEXT,
+    "axes.labelcolor": _TEXT,
+    "axes.edgecolor": "#9aa1ad",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "grid.color": _GRID,
+    "svg.hashsalt": "vp3d-bench",  # the same figures give the same file
+}
+
+
+def draw_all(document: Document, folder: Path) -> list[Path]:
+    """Draw what there is something to draw of into `folder`; the files' paths."""
+    from matplotlib import rc_context
+
+    pictures: list[tuple[str, Callable[[Document], Figure]]] = []
+    if document.latency.get(1):
+        pictures.append(("latency", latency_figure))
+        pictures.append(("accuracy", accuracy_figure))
+    if len(document.latency) > 1:
+        pictures.append(("people", people_figure))
+    written = []
+    if pictures:
+        folder.mkdir(exist_ok=True)
+    with rc_context(_STYLE):
+        for name, draw in pictures:
+            figure = draw(document)
+            for suffix in SUFFIXES:
+                path = folder / f"{name}{suffix}"
+                _save(figure, path)
+                written.append(path)
+    return written
+
+
+def latency_figure(document: Document) -> Figure:
+    """A row per contender: from the minimum to the 95th percentile, the median marked."""
+    from matplotlib.figure import Figure
+
+    timed = {
+        name: one for name, one in document.latency[1].items() if name in document.members
+    }  # fmt: skip
+    names = sorted(timed, key=lambda name: timed[name].p50, reverse=True)
+    figure = Figure(figsize=(10, 1.6 + 0.27 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    for place, name in enumerate(names):
+        _latency_row(axes, place, document.members[name], timed[name])
+    axes.set_yticks(range(len(names)), [document.members[name].label for name in names])
+    axes.set_ylim(-0.7, len(names) - 0.3)
+    _log_axis(axes.xaxis, axes.set_xscale)
+    axes.grid(axis="x", which="major")
+    axes.set_xlabel("milliseconds per answer, one person, logarithmic: bar from the minimum to "
+                    "p95, mark at the median")  # fmt: skip
+    _read_floors(axes, document, len(names))
+    _family_legend(axes, [document.members[name] for name in names])
+    _title(figure, document, "Time of one live answer")
+    return figure
+
+
+def people_figure(document: Document) -> Figure:
+    """A panel per lag: streams of every precision, peers' windows, and the arithmetic alone."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.4 * len(document.lags) + 0.6, 5.6), layout="constrained")
+    panels = figure.subplots(1, len(document.lags), sharey=True, squeeze=False)[0]
+    for axes, lag in zip(panels, document.lags, strict=True):
+        _people_panel(axes, document, lag)
+    panels[0].set_ylabel("milliseconds per frame of all of them, median, logarithmic")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    _title(figure, document, "Live answers for several people in one call")
+    return figure
+
+
+def accuracy_figure(document: Document) -> Figure:
+    """Mean distance from the definition against the median time, both logarithmic."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6.2), layout="constrained")
+    axes = figure.subplots()
+    names = [name for name in document.latency[1] if name in document.members]
+    for name in names:
+        member = document.members[name]
+        axes.plot(
+            document.latency[1][name].p50,
+            max(document.accuracy[name].mean_mm, 1e-7),
+            linestyle="none",
+            marker=FORM_MARKERS[member.form],
+            markersize=9,
+            color=FAMILY_COLORS[member.family],
+            markerfacecolor="white" if (member.lag or 0) > 0 else FAMILY_COLORS[member.family],
+            markeredgewidth=1.8,
+        )
+    axes.set_yscale("log")
+    _log_axis(axes.xaxis, axes.set_xscale)
+    axes.grid(which="major")
+    axes.set_xlabel("milliseconds per answer, median, one person, logarithmic")
+    axes.set_ylabel("mean distance of joints from the definition in float64, mm, logarithmic")
+    axes.margins(0.08, 0.12)
+    _precision_bands(axes, document, names)
+    _accuracy_legend(axes, document, names)
+    _title(figure, document, "Accuracy against speed: lower left is better")
+    return figure
+
+
+def _latency_row(axes: Axes, place: int, member: Member, timed: Spread) -> None:
+    color = FAMILY_COLORS[member.family]
+    axes.barh(place, timed.p95 - timed.min, 0.5, left=timed.min, color=color, alpha=0.35,
+              linewidth=0)  # fmt: skip
+    axes.plot(timed.p50, place, marker=FORM_MARKERS[member.form], markersize=7, color=color)
+    axes.annotate(_milliseconds(timed.p50), (max(timed.p95, timed.p50), place), (8, 0),
+                  textcoords="offset points", va="center", fontsize=8.5, color=_FAINT)  # fmt: skip
+
+
+def _read_floors(axes: Axes, document: Document, rows: int) -> None:
+    for precision in document.bundle.precisions:
+        read = document.latency[1].get(read_name(precision))
+        if read is None:
+            continue
+        axes.axvline(read.p50, color=PRECISION_COLORS[precision], linewidth=1, linestyle=":",
+                     zorder=0)  # fmt: skip
+        axes.annotate(f"reading {precision} weights", (read.p50, rows - 0.35), (3, 0),
+                      textcoords="offset points", rotation=90, va="top", fontsize=7.5,
+                      color=_FAINT, annotation_clip=False)  # fmt: skip
+
+
+def _people_panel(axes: Axes, document: Document, lag: int) -> None:
+    counts = sorted(document.latency)
+    for name, member in document.members.items():
+        if member.form == STREAM and member.lag == lag and member.ours:
+            native = member.family == "native"
+            label = f"{'native' if native else 'our ONNX graph'}, {member.precision}"
+            color = PRECISION_COLORS[member.precision]
+            _line(axes, document, counts, name, label, color, "-" if native else (0, (1, 1)))
+        elif name in (*PLAIN, "pytorch-strided"):
+            _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], "-.")
+    for kind in dict.fromkeys(ARITHMETIC[p] for p in document.bundle.precisions):
+        name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
+        label = f"floor: {kind} arithmetic alone"
+        _line(axes, document, counts, name, label, color, "--", marker="")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    _log_axis(axes.yaxis, axes.set_yscale)
+    axes.grid(which="major")
+    axes.set_xlabel("people in one call")
+    axes.set_title(f"lag {lag}" if lag else "lag 0: an answer for the newest frame", fontsize=10)
+
+
+def _line(
+    axes: Axes,
+    document: Document,
+    counts: list[int],
+    name: str,
+    label: str,
+    color: str,
+    style: Any,
+    marker: str = "o",
+) -> None:
+    points = [
+        (count, document.latency[count][name].p50)
+        for count in counts
+        if name in document.latency[count]
+    ]
+    if len(points) > 1 or (points and marker):
+        axes.plot(*zip(*points, strict=True), label=label, color=color, linestyle=style,
+                  marker=marker, markersize=4, linewidth=1.6)  # fmt: skip
+
+
+def _precision_bands(axes: Axes, document: Document, names: list[str]) -> None:
+    """The precision beside each cluster of heights."""
+    heights: dict[str, list[float]] = {}
+    for name in names:
+        mean = max(document.accuracy[name].mean_mm, 1e-7)
+        heights.setdefault(document.members[name].precision, []).append(mean)
+    for precision, values in heights.items():
+        middle = sorted(values)[len(values) // 2]
+        axes.annotate(precision, (1.0, middle), (6, 0), xycoords=("axes fraction", "data"),
+                      textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
+
+
+def _accuracy_legend(axes: Axes, document: Document, names: list[str]) -> None:
+    from matplotlib.lines import Line2D
+
+    families = dict.fromkeys(document.members[name].family for name in names)
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", markersize=8, color=FAMILY_COLORS[family],
+               label=FAMILY_NAMES[family])
+        for family in families
+    ]  # fmt: skip
+    for marker, face, label in (("s", _FAINT, "window"), ("o", _FAINT, "stream, lag 0"),
+                                ("o", "white", "stream, with lag")):  # fmt: skip
+        handles.append(Line2D([], [], linestyle="none", marker=marker, markersize=8, color=_FAINT,
+                              markerfacecolor=face, label=label))  # fmt: skip
+    axes.figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)  # type: ignore[union-attr]
+
+
+def _family_legend(axes: Axes, members: list[Member]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", color=FAMILY_COLORS[family],
+               label=FAMILY_NAMES[family])
+        for family in dict.fromkeys(member.family for member in members)
+    ]  # fmt: skip
+    handles += [
+        Line2D([], [], linestyle="none", marker=marker, color=_FAINT, label=form)
+        for form, marker in FORM_MARKERS.items()
+    ]
+    axes.legend(handles=handles, loc="lower right", frameon=True, facecolor="white",
+                edgecolor="none", framealpha=0.9)  # fmt: skip
+
+
+def _log_axis(axis: Any, set_scale: Callable[[str], None]) -> None:
+    """Labelled 0.2, 0.5, 1, 2, 5: no powers of ten to be worked out."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    set_scale("log")
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=50))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _title(figure: Figure, document: Document, what: str) -> None:
+    spec, machine = document.bundle.spec, document.machine
+    causal = ", causal" if spec.causal else ""
+    figure.suptitle(
+        f"{what}\n{spec.receptive_field} frames × {spec.channels} channels{causal}; "
+        f"{machine['cpu']}, {document.threads} threads",
+        fontsize=12,
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        # A date would make two files of the same figures differ.
+        metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(temporary, dpi=150, metadata=metadata)
