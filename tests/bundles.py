@@ -12,8 +12,9 @@ from vp3d_deploy.bundle import FORMS, Bundle
 from vp3d_deploy.skeleton import H36M_17, Skeleton
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.bundle_writer import write_manifest
-from vp3d_export.fold import fold_batch_norm
+from vp3d_export.fold import FoldedWeights, fold_batch_norm
 from vp3d_export.graphs.write import write_graphs
+from vp3d_export.int8.quantise import quantise
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,19 @@ def random_bundle(
     directory.mkdir()
     graphs = []
     for precision in precisions:
-        graphs += write_graphs(directory, networks, folded, precision, forms, lags)
+        weights = folded
+        if precision == "int8":
+            weights = {name: _in_int8(networks[name], folded[name]) for name in networks}
+        graphs += write_graphs(directory, networks, weights, precision, forms, lags)
     skeletons = (_skeleton(spec.joints_in), _skeleton(spec.joints_out))
     write_manifest(directory, networks, *skeletons, fps, graphs, {"seed": seed})
     return RandomBundle(Bundle.open(directory), parameters)
+
+
+def _in_int8(spec: ModelSpec, folded: FoldedWeights) -> FoldedWeights:
+    """Fitted to keypoints such as tests show to networks."""
+    shape = (spec.receptive_field + 60, spec.joints_in, spec.features)
+    return quantise(spec, folded, [np.random.default_rng(3).normal(0, 0.5, shape)])
 
 
 def _skeleton(n_joints: int) -> Skeleton:
