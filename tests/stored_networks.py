@@ -8,7 +8,9 @@ product but ModelSpec's plain numbers and, to write the files, the exporter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +23,7 @@ from reference import random_parameters
 
 from vp3d_deploy.bundle import Bundle, GraphEntry
 from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.native import NativeEngine
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.fold import fold_batch_norm
@@ -113,6 +116,26 @@ def stored_networks(
     entry = GraphEntry("none.onnx", weights_file_name(precision), "window", precision)
     bundle = Bundle(directory, networks, H36M_17, H36M_17, 50.0, (entry,), {})
     return StoredNetworks(bundle, precision, parameters)
+
+
+@contextmanager
+def opened(
+    spec: ModelSpec,
+    precision: str,
+    isa: str = "auto",
+    threads: int = 1,
+    *,
+    trajectory: bool = False,
+    seed: int = 1,
+) -> Iterator[tuple[NativeEngine, StoredNetworks]]:
+    """An engine on random weights, and the definition of what it should answer."""
+    with tempfile.TemporaryDirectory() as directory:
+        networks = stored_networks(
+            Path(directory), spec, precision, trajectory=trajectory, seed=seed
+        )
+        engine = NativeEngine(networks.bundle, precision, threads, isa=isa)
+        yield engine, networks
+        engine.close()
 
 
 def random_clips(spec: ModelSpec, count: int, n_frames: int, seed: int = 0) -> np.ndarray:

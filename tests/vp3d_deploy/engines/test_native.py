@@ -3,11 +3,6 @@ go, every precision and instruction set at hand."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,8 +13,8 @@ from stored_networks import (
     assert_agrees,
     first_of,
     live_window,
+    opened,
     random_clips,
-    stored_networks,
 )
 
 from vp3d_deploy import _native
@@ -53,26 +48,6 @@ def specs(draw: st.DrawFn, least_channels: int = 1) -> ModelSpec:
         joints_out=draw(st.integers(1, 20)),
         causal=draw(st.booleans()),
     )
-
-
-@contextmanager
-def opened(
-    spec: ModelSpec,
-    precision: str,
-    isa: str = "auto",
-    threads: int = 1,
-    *,
-    trajectory: bool = False,
-    seed: int = 1,
-) -> Iterator[tuple[NativeEngine, StoredNetworks]]:
-    """An engine on random weights, and the definition of what it should answer."""
-    with tempfile.TemporaryDirectory() as directory:
-        networks = stored_networks(
-            Path(directory), spec, precision, trajectory=trajectory, seed=seed
-        )
-        engine = NativeEngine(networks.bundle, precision, threads, isa=isa)
-        yield engine, networks
-        engine.close()
 
 
 def check_forms(engine: NativeEngine, networks: StoredNetworks, batch: int, extra: int) -> None:
