@@ -1,12 +1,14 @@
 """The motion that weights are fitted to when they are rounded: built-in clips, or your own.
 
-It is never what the export is checked on afterwards.
+It is never what the export is checked on afterwards. To show networks more than the clips hold,
+each clip is followed by its mirror image, nearer to the camera or further away and elsewhere in
+the picture: what a channel never said during calibration is cut off later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,32 +23,36 @@ from vp3d_deploy.evaluation.clips import (
     prepare_clip,
     share_frames,
 )
+from vp3d_deploy.mirror import mirrored
 from vp3d_deploy.skeleton import Skeleton
 from vp3d_deploy.spec import ModelSpec
 
 # Other people and motion than those of the built-in check.
 SEED = 1007
-# All actions, once as they are and once as a detector would see them.
-BUILT_IN_CLIPS = 14
-BUILT_IN_FRAMES = 300
+# Four times all actions: two as they are, two as a detector would see them.
+BUILT_IN_CLIPS = 28
+BUILT_IN_FRAMES = 200
 # What is enough for the mean error of half precision.
 FEW_CLIPS = 4
 FEW_FRAMES = 200
 # More frames of your own than this would take minutes and change nothing.
-MAX_FRAMES = 12_000
+MAX_FRAMES = 6000
+# How much larger a person of a mirror image is, and how much further from the image's middle.
+_ZOOM = (0.7, 1.4)
+_SHIFT = (0.5, 1.5)
 
 
 @dataclass(frozen=True)
 class Calibration:
     """title: what it is, for the bundle's provenance.
 
-    clips, few: keypoints (T+R-1, J_in, F) float32, padded, normalised screen units; all of them,
-        and as many as half precision needs.
+    prepared: the clips. padded, few: keypoints (T+R-1, J_in, F) float32, padded, normalised screen
+        units; of the clips and their mirror images, and as many as half precision needs.
     """
 
     title: str
     prepared: Sequence[EvaluationClip]
-    clips: Sequence[np.ndarray]
+    padded: Sequence[np.ndarray]
     few: Sequence[np.ndarray]
 
     def shared_with(self, data: EvaluationSet) -> str | None:
@@ -113,4 +119,15 @@ def _calibration(
         return [pad_clip(spec, clip.keypoints) for clip in clips]
 
     every = prepared(clips)
-    return Calibration(title, every, padded(every), padded(prepared(few)))
+    rng = np.random.default_rng(SEED)
+    images = [_image(clip, skeleton_in, rng) for clip in every]
+    return Calibration(title, every, padded(every + images), padded(prepared(few)))
+
+
+def _image(clip: EvaluationClip, skeleton: Skeleton, rng: np.random.Generator) -> EvaluationClip:
+    """The clip in a mirror, at another distance and place."""
+    turned = mirrored(clip.keypoints, skeleton)
+    xy = turned[..., :2]
+    middle = xy.mean((0, 1))
+    xy[...] = (xy - middle) * rng.uniform(*_ZOOM) + middle * rng.uniform(*_SHIFT)
+    return replace(clip, keypoints=turned)

@@ -173,7 +173,7 @@ def _suited(
         spec = networks[name]
         if precision == "int8":
             steps = _named(progress, f"{name} in int8: ")
-            suited[name] = quantise(spec, weights, calibration.clips, progress=steps)
+            suited[name] = quantise(spec, weights, calibration.padded, progress=steps)
         else:
             suited[name] = correct_last_bias(spec, weights, calibration.few, precision)
     return suited

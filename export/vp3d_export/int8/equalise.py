@@ -1,11 +1,16 @@
-"""Scale channels against each other so that one step fits all of them, changing no answer.
+"""Make loud channels quieter, changing no answer.
 
 A ReLU passes a positive factor through: whatever writes a channel may be divided by s if whatever
 reads it is multiplied by s. Between a level's convolution and its mix every channel has an s of
-its own; along the residuals all levels share one per channel. The product then sees channels of
-one size, and none is left with a few of the 128 numbers.
-(As in Nagel et al., "Data-free quantization through weight equalization and bias correction",
-ICCV 2019, here with measured ranges and across residuals.)
+its own; along the residuals all levels share one per channel. All channels that a product reads
+share one step, so the loudest decides how coarse it is for the others.
+
+Half the distance (in logarithms) between a loud channel and the typical one is taken: the rest
+would only move to the weights, whose rows share a step as well. Quiet channels stay as they are:
+one that hardly speaks on the calibration clips may on other motion, and would be cut off.
+
+(The identity is that of Nagel et al., "Data-free quantization through weight equalization and bias
+correction", ICCV 2019; the half is that of SmoothQuant, Xiao et al., ICML 2023.)
 """
 
 from __future__ import annotations
@@ -16,11 +21,8 @@ import numpy as np
 
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.fold import FoldedWeights
-from vp3d_export.int8.ranges import best_reaches
 
-# Channels that hardly ever speak on the calibration clips are taken to reach this part of what
-# channels typically do: elsewhere they may.
-_QUIET = 0.1
+_SHARE = 0.5
 
 
 def equalise(
@@ -29,14 +31,18 @@ def equalise(
     level_inputs: Sequence[np.ndarray],
     mix_inputs: Sequence[np.ndarray],
 ) -> FoldedWeights:
-    """`folded` with the same answers and channels of one size.
+    """`folded` with the same answers and channels of more equal size.
 
-    level_inputs, mix_inputs: for levels 1 .. n samples (n, C) of what each reads.
+    level_inputs, mix_inputs: for levels 1 .. n the largest value (C,) of each channel that the
+        level reads, and that its mix reads.
     """
     result = dict(folded)
-    _scale_residuals(spec, result, _shared_sizes([best_reaches(x) for x in level_inputs]))
-    for level, samples in enumerate(mix_inputs, 1):
-        size = _typical(best_reaches(samples))
+    if level_inputs:
+        # Each level has a step of its own, so only ratios between channels matter.
+        logs = [np.log(_sizes(largest)) for largest in level_inputs]
+        _scale_residuals(spec, result, np.exp(np.mean(logs, axis=0)))
+    for level, largest in enumerate(mix_inputs, 1):
+        size = _sizes(largest)
         _divide_rows(result, f"level{level}.conv", size)
         result[f"level{level}.mix.weight"] = result[f"level{level}.mix.weight"] * size
     return result
@@ -56,17 +62,9 @@ def _divide_rows(result: FoldedWeights, name: str, size: np.ndarray) -> None:
     result[f"{name}.bias"] = result[f"{name}.bias"] / size
 
 
-def _shared_sizes(reaches: Sequence[np.ndarray]) -> np.ndarray:
-    """One size per channel for all levels: the mean, level by level, of how a channel compares
-    with the others. Each level has a step of its own, so only ratios between channels matter."""
-    logs = [np.log(_typical(reach)) for reach in reaches]
-    return np.exp(np.mean(logs, axis=0))
-
-
-def _typical(reach: np.ndarray) -> np.ndarray:
-    """Sizes around 1, none near 0."""
-    speaking = reach[reach > 0]
+def _sizes(largest: np.ndarray) -> np.ndarray:
+    """What to divide each channel by, 1 or more."""
+    speaking = largest[largest > 0]
     if not len(speaking):
-        return np.ones_like(reach)
-    relative = reach / np.median(speaking)
-    return np.maximum(relative, _QUIET)
+        return np.ones(largest.shape)
+    return np.maximum(largest / np.median(speaking), 1.0) ** _SHARE

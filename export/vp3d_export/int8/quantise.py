@@ -15,54 +15,42 @@ signed and unsigned bytes alike, and lets two products be added in 16 bits witho
 0, shrink and the sums along the residuals stay float32, as in half precision.
 
 The levels are done in their order. Each is given what the levels before it say once they are
-rounded, beside what they ought to say, and is fitted to turn the one into the other: first its
-weights, then their rounding, then its bias.
+rounded, beside what they ought to say, so that the rounding of its weights and its bias make up
+for as much of the difference as they can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.fold import FoldedWeights
 from vp3d_export.int8.equalise import equalise
-from vp3d_export.int8.ranges import (
+from vp3d_export.int8.rounding import (
     LARGEST,
-    best_reach,
-    best_row_steps,
-    largest_row_steps,
+    damped,
+    round_nearest,
+    round_with_feedback,
+    row_steps,
 )
-from vp3d_export.int8.rounding import damped, round_nearest, round_with_feedback
 
 Progress = Callable[[str], None]
-
-# Rows of activations that reaches are chosen on; moments and means take all there are.
-_SAMPLES = 4096
 
 
 @dataclass(frozen=True)
 class Method:
-    """Which of the measures are taken; all of them by default. bench/results/int8_accuracy.json
-    holds what each is worth."""
+    """Which measures are taken; without any, weights and activations are rounded to the nearest
+    of numbers that reach their largest values."""
 
-    equalise: bool = False
-    clip_activations: bool = True
-    clip_weights: bool = True
+    equalise: bool = True
     feedback: bool = True
-    refit: bool = True
     correct_bias: bool = True
-    margin: float = 1.0
-    damping: float = 0.01
-    refit_damping: float = 0.1
-    refit_shrink: bool = True
-    mean_weight: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+PLAIN = Method(equalise=False, feedback=False, correct_bias=False)
 
 
 @dataclass
@@ -86,25 +74,26 @@ def quantise(
     clips: keypoints (T, J_in, F), normalised screen units, T >= R: the motion that ranges and
         errors are measured on.
     progress is called with the name of each step before it starts.
-    Raises ValueError for a network whose activations are not finite on the clips.
+    Raises ValueError for a network whose activations on the clips are not finite numbers.
     """
     weights = folded
-    if method.equalise and len(spec.filter_widths) > 1:
-        progress("how far activations reach")
-        weights = equalise(spec, folded, *_samples(spec, folded, clips))
+    n_levels = len(spec.filter_widths) - 1
+    if method.equalise and n_levels:
+        progress("how loud channels are")
+        weights = equalise(spec, folded, *_largest(spec, folded, clips))
     frames = [clip.reshape(len(clip), -1).astype(np.float32) for clip in clips]
     rows = [_taps(spec, 0, clip) for clip in frames]
     first = [_relu(_linear(weights, "level0.conv", r)) for r in rows]
     columns = _Clips(first, first)
     tensors = _stored(weights, ("level0.conv",))
-    for level in range(1, len(spec.filter_widths)):
-        progress(f"level {level} of {len(spec.filter_widths) - 1}")
+    for level in range(1, n_levels + 1):
+        progress(f"level {level} of {n_levels}")
         columns = _quantise_level(spec, level, weights, columns, method, tensors)
-    exact, rounded = np.concatenate(columns.exact), np.concatenate(columns.rounded)
-    shrunk = weights
-    if len(spec.filter_widths) > 1:
-        shrunk = _fitted(weights, "shrink", exact, rounded, method, method.refit_shrink)
-    tensors.update(_stored(shrunk, ("shrink",)))
+    tensors.update(_stored(weights, ("shrink",)))
+    if method.correct_bias:
+        exact, rounded = (np.concatenate(side) for side in (columns.exact, columns.rounded))
+        change = _linear(weights, "shrink", exact) - _linear(weights, "shrink", rounded)
+        tensors["shrink.bias"] += change.mean(0)
     return tensors
 
 
@@ -138,69 +127,32 @@ def _quantise_product(
     exact, rounded: (n, in) float32, its input in the network as trained and as it will be.
     """
     weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    importance = np.square(weight).sum(0)
-    samples = _subset(rounded)
-    if method.clip_activations:
-        reach = best_reach(samples, importance)
-    else:
-        reach = float(rounded.max(initial=0))
-    input_scale = np.float32((reach or 1.0) * method.margin / LARGEST)
+    # A shorter reach, with finer steps, would be better on average and cut off what is rare: a
+    # person who crouches may then be wrong by centimetres. What is always 0 may have any step.
+    reach = float(rounded.max(initial=0)) or 1.0
+    if not np.isfinite(reach):
+        raise ValueError(
+            f"{name} reads values that are not finite numbers; export this network without int8"
+        )
+    input_scale = np.float32(reach / LARGEST)
     numbers = np.minimum(np.rint(rounded / input_scale), LARGEST)
 
-    moments, mean = second_moments(numbers)
-    moments -= (1 - method.mean_weight) * np.outer(mean, mean)
-    fitted = weight * float(input_scale)
-    wanted = exact @ weight.T.astype(np.float32)
-    if method.refit:
-        fitted = fitted + _refit(wanted, numbers, fitted, moments, method.refit_damping)
-    steps = largest_row_steps(fitted)
-    if method.clip_weights:
-        steps = best_row_steps(fitted, np.diag(moments) + 1e-12)
+    steps = row_steps(weight)
+    whole = round_nearest(weight, steps)
+    mean = numbers.mean(0, dtype=np.float64)
     if method.feedback:
-        whole = round_with_feedback(fitted, steps, damped(moments, method.damping))
-    else:
-        whole = round_nearest(fitted, steps)
+        moments = second_moments(numbers) - np.outer(mean, mean)
+        whole = round_with_feedback(weight, steps, damped(moments))
     if method.correct_bias:
-        found = (whole.astype(np.float64) * steps[:, None]) @ mean
-        bias = bias + wanted.mean(0, dtype=np.float64) - found
+        wanted = weight @ exact.mean(0, dtype=np.float64)
+        found = (whole * steps[:, None]) @ mean * float(input_scale)
+        bias = bias + wanted - found
     return {
         "weight": whole,
-        "scale": (steps / float(input_scale)).astype(np.float32),
+        "scale": steps.astype(np.float32),
         "bias": bias.astype(np.float32),
-        "input_scale": np.asarray(input_scale, np.float32),
+        "input_scale": np.asarray(input_scale),
     }
-
-
-def _refit(
-    wanted: np.ndarray, numbers: np.ndarray, weight: np.ndarray, moments: np.ndarray, part: float
-) -> np.ndarray:
-    """What to add to `weight` so that it makes the best of `numbers`: ridge regression of what
-    is still wrong, means aside."""
-    wrong = wanted - numbers @ weight.T.astype(np.float32)
-    wrong -= wrong.mean(0)
-    slope = wrong.T @ (numbers - numbers.mean(0)) / np.float32(len(numbers))
-    return np.linalg.solve(damped(moments, part), slope.T.astype(np.float64)).T
-
-
-def _fitted(
-    weights: FoldedWeights,
-    name: str,
-    exact: np.ndarray,
-    rounded: np.ndarray,
-    method: Method,
-    refit: bool,
-) -> FoldedWeights:
-    """A float product fitted to its rounded inputs."""
-    weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
-    wanted = exact @ weight.T.astype(np.float32)
-    if refit:
-        moments, mean = second_moments(rounded)
-        moments -= np.outer(mean, mean)
-        weight = weight + _refit(wanted, rounded, weight, moments, method.refit_damping)
-    if method.correct_bias:
-        found = rounded @ weight.T.astype(np.float32)
-        bias = bias + (wanted - found).mean(0, dtype=np.float64)
-    return {**weights, f"{name}.weight": weight, f"{name}.bias": bias}
 
 
 def int8_product(made: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -210,27 +162,27 @@ def int8_product(made: dict[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
     return (numbers @ made["weight"].T.astype(np.float32)) * (made["scale"] * scale) + made["bias"]
 
 
-def second_moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n, in) -> E[x x.T] (in, in) and E[x] (in,), float64, summed in pieces."""
+def second_moments(rows: np.ndarray) -> np.ndarray:
+    """(n, in) -> E[x x.T] (in, in), float64, summed in pieces."""
     total = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), 2048):
         piece = rows[start : start + 2048]
         total += piece.T @ piece
-    return total / len(rows), rows.mean(0, dtype=np.float64)
+    return total / len(rows)
 
 
-def _samples(
+def _largest(
     spec: ModelSpec, folded: FoldedWeights, clips: Sequence[np.ndarray]
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """What each level's convolution and mix read, a part of the rows."""
+    """For each level the largest value (C,) of every channel that it reads, and its mix."""
     columns = [clip.reshape(len(clip), -1).astype(np.float32) for clip in clips]
     columns = [_relu(_linear(folded, "level0.conv", _taps(spec, 0, c))) for c in columns]
     level_inputs, mix_inputs = [], []
     for level in range(1, len(spec.filter_widths)):
-        level_inputs.append(_subset(np.concatenate(columns)))
+        level_inputs.append(np.max([clip.max(0) for clip in columns], axis=0))
         rows = np.concatenate([_taps(spec, level, clip) for clip in columns])
         inner = _relu(_linear(folded, f"level{level}.conv", rows))
-        mix_inputs.append(_subset(inner))
+        mix_inputs.append(inner.max(0))
         columns = _added(spec, level, columns, _relu(_linear(folded, f"level{level}.mix", inner)))
     return level_inputs, mix_inputs
 
@@ -263,10 +215,6 @@ def _linear(weights: FoldedWeights, name: str, rows: np.ndarray) -> np.ndarray:
 
 def _relu(values: np.ndarray) -> np.ndarray:
     return np.maximum(values, 0)
-
-
-def _subset(rows: np.ndarray) -> np.ndarray:
-    return rows[:: max(1, len(rows) // _SAMPLES)]
 
 
 def _stored(weights: FoldedWeights, names: tuple[str, ...]) -> dict[str, np.ndarray]:

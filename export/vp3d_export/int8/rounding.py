@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from vp3d_export.int8.ranges import LARGEST
+LARGEST = 127
 
 # Columns whose corrections are worked out together: one matrix product instead of many vectors.
 _BLOCK = 64
 # Added to the diagonal of the inputs' moments, as a part of its mean: keeps weights for inputs
 # that hardly vary on the calibration clips near what they were.
 DAMPING = 0.01
+
+
+def row_steps(weight: np.ndarray) -> np.ndarray:
+    """(C, in) -> (C,) steps that reach the largest weight of each row; 1 for rows of zeros."""
+    largest = np.abs(weight).max(1) / LARGEST
+    return np.where(largest > 0, largest, 1.0)
 
 
 def round_nearest(weight: np.ndarray, steps: np.ndarray) -> np.ndarray:
@@ -54,7 +60,7 @@ def round_with_feedback(weight: np.ndarray, steps: np.ndarray, moments: np.ndarr
     return result
 
 
-def damped(moments: np.ndarray, part: float = DAMPING) -> np.ndarray:
-    """`moments` with `part` of the mean of its diagonal added to it; positive definite."""
-    extra = part * float(np.diag(moments).mean())
+def damped(moments: np.ndarray) -> np.ndarray:
+    """`moments` with `DAMPING` of the mean of its diagonal added to it; positive definite."""
+    extra = DAMPING * float(np.diag(moments).mean())
     return moments + np.eye(len(moments)) * max(extra, 1e-12)
