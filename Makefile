@@ -11,7 +11,7 @@ READY := $(VENV)/.ready
 NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -o -name '*.cmake')
 DEMO := build/demo
 
-.PHONY: setup demo test lint types test-python test-cpp bench clean
+.PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp bench clean
 
 setup: $(READY)
 
@@ -41,8 +41,18 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-test-python: $(READY)
+test-python: $(READY) bindings
 	$(BIN)/python -m pytest
+
+# NVIDIA's TensorRT bindings of each version, to compare tests/tensorrt_contract with; without a
+# network the tests say that they did not.
+bindings: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.bindings fetch
+
+# pycuda is compiled from source, which takes minutes and a CUDA toolkit.
+pycuda-inventory: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build build
+	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build write
 
 test-cpp: $(READY)
 	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
