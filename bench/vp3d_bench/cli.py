@@ -14,7 +14,7 @@ from typing import Any
 from vp3d_bench.contenders.line_up import LineUp, line_up, select
 from vp3d_bench.machine import available_cores, describe_machine
 from vp3d_bench.options import FULL_LAG, PROGRAM, build_parser, check_usage
-from vp3d_bench.settings import QUICK, Settings
+from vp3d_bench.settings import FULL, QUICK, Settings
 from vp3d_bench.subject import Subject
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.evaluation.document import shown_command
@@ -142,7 +142,7 @@ def _head(subject: Subject, command: str, kind: str) -> dict[str, Any]:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    settings = QUICK if options.quick else Settings()
+    settings = QUICK if options.quick else FULL
     if options.people:
         settings = replace(settings, people=tuple(sorted({1, *options.people})))
     if options.frames:

@@ -18,12 +18,12 @@ _LIMIT_BYTES = 64 << 20
 _FIGURES = ("min", "p50", "low", "high")
 
 
-class NotComparable(ValueError):
+class ComparisonError(ValueError):
     """A file is no result of a benchmark, or two results say nothing about each other."""
 
 
 def print_comparison(first: Path, second: Path, console: Console | None = None) -> None:
-    """Raises NotComparable or OSError in one sentence."""
+    """Raises ComparisonError or OSError in one sentence."""
     one, other = read_result(first), read_result(second)
     check_comparable(first, one, second, other)
     console = console or Console()
@@ -49,43 +49,43 @@ def print_comparison(first: Path, second: Path, console: Console | None = None) 
         made.add_row(escape(f"{group}: {a['row']}: {a['column']}"), escape(str(a["better"])),
                      _shown(a), _shown(b), f"{b['p50'] / a['p50']:.2f}")  # fmt: skip
     if not made.row_count:
-        raise NotComparable(f"{first} and {second} have no ratio in common")
+        raise ComparisonError(f"{first} and {second} have no ratio in common")
     console.print(made)
     if one["threads"] != other["threads"]:
         console.print("note: the numbers of threads differ", highlight=False)
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """Raises NotComparable for anything but a benchmark's result of this version."""
+    """Raises ComparisonError for anything but a benchmark's result of this version."""
     if path.stat().st_size > _LIMIT_BYTES:
-        raise NotComparable(f"{path} is larger than any result of vp3d-bench")
+        raise ComparisonError(f"{path} is larger than any result of vp3d-bench")
     try:
         values = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise NotComparable(f"{path} is not JSON: {error}") from None
+        raise ComparisonError(f"{path} is not JSON: {error}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise NotComparable(f"{path} is not a result of vp3d-bench")
+        raise ComparisonError(f"{path} is not a result of vp3d-bench")
     if values.get("version") != VERSION:
-        raise NotComparable(
+        raise ComparisonError(
             f"{path} has version {values.get('version')!r} of the result format, this program "
             f"reads {VERSION}; measure again"
         )
     if values.get("kind") != BENCHMARK:
-        raise NotComparable(
+        raise ComparisonError(
             f"{path} is the result of {values.get('kind')!r}; only benchmarks are compared"
         )
     problem = _problem(values)
     if problem:
-        raise NotComparable(f"{path} is damaged: {problem}")
+        raise ComparisonError(f"{path} is damaged: {problem}")
     return values
 
 
 def check_comparable(
     first: Path, one: Mapping[str, Any], second: Path, other: Mapping[str, Any]
 ) -> None:
-    """Raises NotComparable if they are of two networks."""
+    """Raises ComparisonError if they are of two networks."""
     if one["networks"] != other["networks"]:
-        raise NotComparable(
+        raise ComparisonError(
             f"{first} measures {_network(one)} and {second} {_network(other)}: ratios of two "
             "networks say nothing about each other"
         )

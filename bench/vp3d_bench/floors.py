@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vp3d_bench.contenders.base import Unavailable
+from vp3d_bench.contenders.base import UnavailableError
 from vp3d_bench.subject import Subject
 from vp3d_bench.turns import Probe, Step
 
@@ -39,7 +39,7 @@ def arithmetic_name(kind: str) -> str:
 
 
 def weights_read(subject: Subject, precision: str) -> WeightsRead:
-    """Raises Unavailable without the native engine, which has the reader."""
+    """Raises UnavailableError without the native engine, which has the reader."""
     native = _native()
     engine = subject.native(precision)
     reader = native.MemoryReader(engine.weight_bytes, subject.threads)
@@ -49,7 +49,7 @@ def weights_read(subject: Subject, precision: str) -> WeightsRead:
 def arithmetic(subject: Subject, kind: str, multiply_adds: int) -> Probe:
     """A probe: milliseconds that so many multiply-adds take at the rate measured just then.
 
-    kind: "fp32" or "int8". Raises Unavailable without the native engine.
+    kind: "fp32" or "int8". Raises UnavailableError without the native engine.
     """
     native = _native()
     threads = subject.threads
@@ -61,5 +61,5 @@ def _native() -> Any:
     try:
         import vp3d_deploy._native as native
     except ImportError as error:
-        raise Unavailable(f"floors are measured by the native engine: {error}") from error
+        raise UnavailableError(f"floors are measured by the native engine: {error}") from error
     return native

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from vp3d_bench.contenders.base import STREAM, Contender, Unavailable
+from vp3d_bench.contenders.base import STREAM, Contender, UnavailableError
 from vp3d_bench.contenders.line_up import LineUp, select
 from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import PACED, SOAK
@@ -93,7 +93,7 @@ def _lifter(subject: Subject, contender: Contender) -> Lifter:
     try:
         return Lifter(subject.bundle, subject.engine(contender.family, contender.precision))
     except ImportError as error:
-        raise Unavailable(str(error)) from error
+        raise UnavailableError(str(error)) from error
 
 
 def _pushed(shown: Any) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vp3d_bench.accuracy import Expected, frames_to_compare
 from vp3d_bench.clips import keypoints
-from vp3d_bench.contenders.base import SEQUENCE, STREAM, WINDOW, Contender, Unavailable
+from vp3d_bench.contenders.base import SEQUENCE, STREAM, WINDOW, Contender, UnavailableError
 from vp3d_bench.contenders.line_up import LineUp
 from vp3d_bench.document import Document, Member
 from vp3d_bench.floors import ARITHMETIC, arithmetic, arithmetic_name, weights_read
@@ -56,13 +56,13 @@ class Run:
         for name in self.names:
             try:
                 found.append(self.line_up[name]())
-            except Unavailable as reason:
+            except UnavailableError as reason:
                 document.unavailable[name] = str(reason)
         document.members.update({one.name: Member.of(one) for one in found})
         return found
 
     def _latency(self, document: Document, members: Sequence[Contender]) -> None:
-        """One person, everybody, beside reading the weights once."""
+        """One person, everybody, beside reading the weights once and the arithmetic."""
         if not members:
             return
         spec = self.subject.bundle.spec
@@ -75,6 +75,7 @@ class Run:
         timed = take_turns(
             {**steps(ready, expected), **floors},
             self.settings.latency,
+            self._arithmetic(document, 1),
             progress=self._part("1 person"),
         )
         close_all(ready)
@@ -145,7 +146,7 @@ class Run:
         for precision in self.subject.precisions:
             try:
                 read = weights_read(self.subject, precision)
-            except Unavailable as reason:
+            except UnavailableError as reason:
                 document.unavailable[f"memory-read-{precision}"] = str(reason)
                 continue
             document.weight_bytes[precision] = read.n_bytes
@@ -173,7 +174,7 @@ class Run:
                 name = f"{arithmetic_name(kind)}{suffix}"
                 try:
                     found[name] = arithmetic(self.subject, kind, count)
-                except Unavailable as reason:
+                except UnavailableError as reason:
                     document.unavailable[arithmetic_name(kind)] = str(reason)
         return found
 

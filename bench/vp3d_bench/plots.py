@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vp3d_bench.contenders.base import STREAM
 from vp3d_bench.document import Document, Member
-from vp3d_bench.floors import ARITHMETIC, arithmetic_name, read_name
+from vp3d_bench.floors import ARITHMETIC, arithmetic_name
 from vp3d_bench.ratios import PLAIN
+from vp3d_bench.report import floor_label
 from vp3d_bench.statistics import Spread
 from vp3d_deploy.formats.atomic import replacing
 
@@ -79,22 +80,27 @@ def latency_figure(document: Document) -> Figure:
     """A row per contender: from the minimum to the 95th percentile, the median marked."""
     from matplotlib.figure import Figure
 
-    timed = {
-        name: one for name, one in document.latency[1].items() if name in document.members
-    }  # fmt: skip
+    arithmetic = arithmetic_name("")
+    timed = {n: one for n, one in document.latency[1].items() if not n.startswith(arithmetic)}
     names = sorted(timed, key=lambda name: timed[name].p50, reverse=True)
-    figure = Figure(figsize=(10, 1.6 + 0.27 * len(names)), layout="constrained")
+    figure = Figure(figsize=(10, 2.2 + 0.27 * len(names)), layout="constrained")
     axes = figure.subplots()
+    labels = []
     for place, name in enumerate(names):
-        _latency_row(axes, place, document.members[name], timed[name])
-    axes.set_yticks(range(len(names)), [document.members[name].label for name in names])
+        member = document.members.get(name)
+        _latency_row(axes, place, member, timed[name])
+        labels.append(floor_label(document, name) if member is None else member.label)
+    axes.set_yticks(range(len(names)), labels)
+    for name, tick in zip(names, axes.get_yticklabels(), strict=True):
+        tick.set_color(_TEXT if name in document.members else _FAINT)
+    axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(names) - 0.3)
+    axes.margins(x=0.06)
     _log_axis(axes.xaxis, axes.set_xscale)
     axes.grid(axis="x", which="major")
-    axes.set_xlabel("milliseconds per answer, one person, logarithmic: bar from the minimum to "
-                    "p95, mark at the median")  # fmt: skip
-    _read_floors(axes, document, len(names))
-    _family_legend(axes, [document.members[name] for name in names])
+    axes.set_xlabel("milliseconds per answer, one person: bar from minimum to p95, mark at the "
+                    "median")  # fmt: skip
+    _legend(figure, document, names, {"s": "window", "o": "stream", "|": "floor"})
     _title(figure, document, "Time of one live answer")
     return figure
 
@@ -107,7 +113,7 @@ def people_figure(document: Document) -> Figure:
     panels = figure.subplots(1, len(document.lags), sharey=True, squeeze=False)[0]
     for axes, lag in zip(panels, document.lags, strict=True):
         _people_panel(axes, document, lag)
-    panels[0].set_ylabel("milliseconds per frame of all of them, median, logarithmic")
+    panels[0].set_ylabel("milliseconds per frame, all people together, median")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     _title(figure, document, "Live answers for several people in one call")
@@ -133,37 +139,28 @@ def accuracy_figure(document: Document) -> Figure:
             markerfacecolor="white" if (member.lag or 0) > 0 else FAMILY_COLORS[member.family],
             markeredgewidth=1.8,
         )
-    axes.set_yscale("log")
+    _log_axis(axes.yaxis, axes.set_yscale, (1.0,))
     _log_axis(axes.xaxis, axes.set_xscale)
     axes.grid(which="major")
-    axes.set_xlabel("milliseconds per answer, median, one person, logarithmic")
-    axes.set_ylabel("mean distance of joints from the definition in float64, mm, logarithmic")
+    axes.set_xlabel("milliseconds per answer, one person, median")
+    axes.set_ylabel("mean distance of joints from the definition, mm")
     axes.margins(0.08, 0.12)
     _precision_bands(axes, document, names)
-    _accuracy_legend(axes, document, names)
+    _legend(
+        figure, document, names, {"s": "window", "o": "stream, lag 0", ".o": "stream, with lag"}
+    )
     _title(figure, document, "Accuracy against speed: lower left is better")
     return figure
 
 
-def _latency_row(axes: Axes, place: int, member: Member, timed: Spread) -> None:
-    color = FAMILY_COLORS[member.family]
+def _latency_row(axes: Axes, place: int, member: Member | None, timed: Spread) -> None:
+    color = _FAINT if member is None else FAMILY_COLORS[member.family]
+    marker = "|" if member is None else FORM_MARKERS[member.form]
     axes.barh(place, timed.p95 - timed.min, 0.5, left=timed.min, color=color, alpha=0.35,
               linewidth=0)  # fmt: skip
-    axes.plot(timed.p50, place, marker=FORM_MARKERS[member.form], markersize=7, color=color)
+    axes.plot(timed.p50, place, marker=marker, markersize=7, markeredgewidth=1.8, color=color)
     axes.annotate(_milliseconds(timed.p50), (max(timed.p95, timed.p50), place), (8, 0),
                   textcoords="offset points", va="center", fontsize=8.5, color=_FAINT)  # fmt: skip
-
-
-def _read_floors(axes: Axes, document: Document, rows: int) -> None:
-    for precision in document.bundle.precisions:
-        read = document.latency[1].get(read_name(precision))
-        if read is None:
-            continue
-        axes.axvline(read.p50, color=PRECISION_COLORS[precision], linewidth=1, linestyle=":",
-                     zorder=0)  # fmt: skip
-        axes.annotate(f"reading {precision} weights", (read.p50, rows - 0.35), (3, 0),
-                      textcoords="offset points", rotation=90, va="top", fontsize=7.5,
-                      color=_FAINT, annotation_clip=False)  # fmt: skip
 
 
 def _people_panel(axes: Axes, document: Document, lag: int) -> None:
@@ -178,7 +175,7 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
             _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], "-.")
     for kind in dict.fromkeys(ARITHMETIC[p] for p in document.bundle.precisions):
         name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
-        label = f"floor: {kind} arithmetic alone"
+        label = f"{kind} arithmetic alone"
         _line(axes, document, counts, name, label, color, "--", marker="")
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
@@ -221,44 +218,37 @@ def _precision_bands(axes: Axes, document: Document, names: list[str]) -> None:
                       textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
 
 
-def _accuracy_legend(axes: Axes, document: Document, names: list[str]) -> None:
+def _legend(figure: Figure, document: Document, names: list[str], marks: Mapping[str, str]) -> None:
+    """Below the axes: whose colour is whose, then what the marks mean, hollow ones after a dot."""
     from matplotlib.lines import Line2D
 
-    families = dict.fromkeys(document.members[name].family for name in names)
-    handles = [
-        Line2D([], [], linestyle="none", marker="o", markersize=8, color=FAMILY_COLORS[family],
-               label=FAMILY_NAMES[family])
-        for family in families
-    ]  # fmt: skip
-    for marker, face, label in (("s", _FAINT, "window"), ("o", _FAINT, "stream, lag 0"),
-                                ("o", "white", "stream, with lag")):  # fmt: skip
-        handles.append(Line2D([], [], linestyle="none", marker=marker, markersize=8, color=_FAINT,
-                              markerfacecolor=face, label=label))  # fmt: skip
-    axes.figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)  # type: ignore[union-attr]
-
-
-def _family_legend(axes: Axes, members: list[Member]) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [
-        Line2D([], [], linestyle="none", marker="o", color=FAMILY_COLORS[family],
-               label=FAMILY_NAMES[family])
-        for family in dict.fromkeys(member.family for member in members)
-    ]  # fmt: skip
-    handles += [
-        Line2D([], [], linestyle="none", marker=marker, color=_FAINT, label=form)
-        for form, marker in FORM_MARKERS.items()
+    members = document.members
+    families = {members[name].family for name in names if name in members}
+    entries = [
+        ("o", FAMILY_COLORS[family], FAMILY_COLORS[family], FAMILY_NAMES[family])
+        for family in FAMILY_COLORS
+        if family in families
     ]
-    axes.legend(handles=handles, loc="lower right", frameon=True, facecolor="white",
-                edgecolor="none", framealpha=0.9)  # fmt: skip
+    entries += [
+        (mark.lstrip("."), _FAINT, "white" if mark.startswith(".") else _FAINT, label)
+        for mark, label in marks.items()
+    ]
+    handles = [
+        Line2D([], [], linestyle="none", marker=marker, markersize=8, color=edge,
+               markerfacecolor=face, markeredgewidth=1.8, label=label)
+        for marker, edge, face, label in entries
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def _log_axis(axis: Any, set_scale: Callable[[str], None]) -> None:
-    """Labelled 0.2, 0.5, 1, 2, 5: no powers of ten to be worked out."""
+def _log_axis(
+    axis: Any, set_scale: Callable[[str], None], steps: tuple[float, ...] = (1.0, 2.0, 5.0)
+) -> None:
+    """Logarithmic, labelled 0.2, 0.5, 1, 2, 5: no powers of ten to be worked out."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     set_scale("log")
-    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=50))
+    axis.set_major_locator(LogLocator(10, subs=steps, numticks=50))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 

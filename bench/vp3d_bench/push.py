@@ -12,14 +12,14 @@ import numpy as np
 
 from vp3d_bench.clips import keypoints
 from vp3d_bench.contenders.base import Contender
-from vp3d_bench.statistics import spread
+from vp3d_bench.statistics import Spread, spread
 from vp3d_bench.subject import Subject
 from vp3d_deploy import Lifter
 from vp3d_deploy.bundle import Bundle
-from vp3d_deploy.engines.base import Engine, Output
+from vp3d_deploy.engines.base import Engine, Output, StreamEngine
 
 IMAGE_SIZE = (1000, 1000)
-ROUNDS = 20
+ROUNDS, WARM, REST_S = 20, 10, 0.01
 
 
 class TimedEngine:
@@ -37,7 +37,7 @@ class TimedEngine:
 
 
 class TimedStream:
-    def __init__(self, engine: TimedEngine, stream: Any) -> None:
+    def __init__(self, engine: TimedEngine, stream: StreamEngine) -> None:
         self._engine = engine
         self._stream = stream
 
@@ -46,7 +46,7 @@ class TimedStream:
 
     def step(self, frame: np.ndarray) -> Output:
         begin = time.perf_counter()
-        output: Output = self._stream.step(frame)
+        output = self._stream.step(frame)
         self._engine.step_s = time.perf_counter() - begin
         return output
 
@@ -58,31 +58,74 @@ def pixels(bundle: Bundle, people: int, n_frames: int) -> np.ndarray:
     return shown
 
 
+class InstantEngine:
+    """Answers zeros that were made beforehand."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def open_stream(self, lag: int) -> InstantStream:
+        return InstantStream(self._bundle)
+
+
+class InstantStream:
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self.n_rows = 0
+        self.add_rows(0)
+
+    def add_rows(self, count: int) -> None:
+        self.n_rows += count
+        arrays = [
+            np.zeros((self.n_rows, spec.joints_out, 3), np.float32)
+            for spec in self._bundle.networks.values()
+        ]
+        self._output = Output(arrays[0], arrays[1] if len(arrays) > 1 else None)
+
+    def remove_rows(self, rows: list[int]) -> None:
+        self.add_rows(-len(rows))
+
+    def step(self, keypoints: np.ndarray) -> Output:
+        return self._output
+
+    def close(self) -> None:
+        pass
+
+
 def measure_push(subject: Subject, contender: Contender, pushes: int) -> dict[str, Any]:
-    """Microseconds of one person's pushes at this contender's precision and lag."""
-    engine = TimedEngine(subject.engine(contender.family, contender.precision))
-    lifter = Lifter(subject.bundle, engine)  # type: ignore[arg-type]
-    lag = contender.lag or 0
-    clip = pixels(subject.bundle, 1, 64)[0]
+    """Microseconds of one person's pushes at this contender's lag: beside the network, in its
+    precision, and alone, beside an engine that answers at once."""
+    bundle, lag = subject.bundle, contender.lag or 0
+    engine = subject.engine(contender.family, contender.precision)
+    beside, whole = _shares(bundle, engine, lag, pushes)
+    instant: Any = InstantEngine(bundle)
+    alone, _ = _shares(bundle, instant, lag, pushes)
+    return {
+        "stream": contender.name,
+        "python_share_alone": alone.to_dict(),
+        "python_share_beside": beside.to_dict(),
+        "push": whole.to_dict(),
+    }
+
+
+def _shares(bundle: Bundle, engine: Engine, lag: int, pushes: int) -> tuple[Spread, Spread]:
+    """Microseconds of pushes without their engine's step, and with it."""
+    timed: Any = TimedEngine(engine)
+    clip = pixels(bundle, 1, 64)[0]
     shares: list[list[float]] = []
-    totals: list[list[float]] = []
-    with lifter.stream(IMAGE_SIZE, lag) as stream:
-        for count in range(lag + 10):
+    wholes: list[list[float]] = []
+    with Lifter(bundle, timed).stream(IMAGE_SIZE, lag) as stream:
+        for count in range(lag + WARM):
             stream.push(clip[count % len(clip)])
-        per_round = max(1, pushes // ROUNDS)
         for _ in range(ROUNDS):
-            time.sleep(0.01)
+            time.sleep(REST_S)
             shares.append([])
-            totals.append([])
-            for count in range(per_round):
+            wholes.append([])
+            for count in range(max(1, pushes // ROUNDS)):
                 frame = clip[count % len(clip)]
                 begin = time.perf_counter()
                 stream.push(frame)
                 whole = time.perf_counter() - begin
-                totals[-1].append(1e6 * whole)
-                shares[-1].append(1e6 * (whole - engine.step_s))
-    return {
-        "stream": contender.name,
-        "python_share": spread(shares).to_dict(),
-        "push": spread(totals).to_dict(),
-    }
+                wholes[-1].append(1e6 * whole)
+                shares[-1].append(1e6 * (whole - timed.step_s))
+    return spread(shares), spread(wholes)

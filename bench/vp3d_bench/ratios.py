@@ -9,7 +9,7 @@ from vp3d_bench.contenders.base import SEQUENCE
 from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import Document, NamedRatio
 from vp3d_bench.floors import ARITHMETIC, arithmetic_name, read_name
-from vp3d_bench.statistics import FIGURES, Spread, fastest, ratio
+from vp3d_bench.statistics import Spread, fastest, ratio, scaled
 from vp3d_bench.work import column_multiply_adds, most_columns, multiply_adds
 
 # The strided network as one would export it today; the faster of the two counts.
@@ -84,13 +84,13 @@ def _crowd(document: Document, people: int) -> Iterator[Named]:
         every = most_columns(networks, lag) * column_multiply_adds(networks)
         factor = every / multiply_adds(networks, lag)
         yield from row.over("arithmetic", "the arithmetic alone", floor)
-        yield from row.over("arithmetic of all columns", "the arithmetic alone if every level had "
-                            "as many columns as the widest", _scaled(floor, factor))  # fmt: skip
+        words = "the arithmetic alone if every level had as many columns as the widest"
+        yield from row.over("arithmetic of all columns", words, floor and scaled(floor, factor))
         if ARITHMETIC[precision] != "fp32":
             yield from row.faster_than("fp32 arithmetic", "fp32 arithmetic alone", in_fp32)
             yield from row.faster_than("fp32 arithmetic of all columns", "the same, if every level "
                                        "had as many columns as the widest",
-                                       _scaled(in_fp32, factor))  # fmt: skip
+                                       in_fp32 and scaled(in_fp32, factor))  # fmt: skip
         yield from row.faster_than("plain export", _PLAIN_WORDS, _plain(timed))
 
 
@@ -126,10 +126,3 @@ def _streams(document: Document, timed: Timed, group: str) -> Iterator[tuple[str
             if name in timed:
                 row = f"{ENGINE} {precision}, lag {lag}"
                 yield precision, lag, _Row(group, row, f"{group} {precision}@{lag}", timed[name])
-
-
-def _scaled(times: Spread | None, factor: float) -> Spread | None:
-    if times is None:
-        return None
-    figures = (factor * getattr(times, figure) for figure in FIGURES)
-    return Spread(*figures, calls=times.calls, rounds=tuple(factor * m for m in times.rounds))

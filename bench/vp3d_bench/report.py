@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vp3d_bench.contenders.base import SEQUENCE
 from vp3d_bench.document import Document, Member, NamedRatio
+from vp3d_bench.floors import read_name
 from vp3d_bench.statistics import Spread
 
 TABLE_WIDTH = 118
@@ -82,20 +83,23 @@ def _latency_table(document: Document) -> Table:
     )
     for name, timed in document.latency[1].items():
         member = document.members.get(name)
-        if member is None:
-            made.add_section()
-            made.add_row(*_floor_cells(document, name), *_spread_cells(timed))
-            continue
-        made.add_row(*_member_cells(member), *_accuracy_cells(document, name),
-                     *_spread_cells(timed))  # fmt: skip
+        if member is not None:
+            made.add_row(*_member_cells(member), *_accuracy_cells(document, name),
+                         *_spread_cells(timed))  # fmt: skip
+    made.add_section()
+    for name, timed in document.latency[1].items():
+        if name not in document.members:
+            made.add_row(floor_label(document, name), "floor", "", "", "", *_spread_cells(timed))
     return made
 
 
-def _floor_cells(document: Document, name: str) -> list[str]:
-    precision = name.rsplit("-", 1)[-1]
-    count = document.weight_bytes.get(precision, 0)
-    rate = count / document.latency[1][name].min / 1e6
-    return [f"reading {count / 1e6:.1f} MB once ({rate:.0f} GB/s)", "floor", precision, "", ""]
+def floor_label(document: Document, name: str) -> str:
+    """What a floor is, for people."""
+    for precision, count in document.weight_bytes.items():
+        if name == read_name(precision):
+            rate = count / document.latency[1][name].min / 1e6
+            return f"reading {count / 1e6:.0f} MB ({precision}) once: {rate:.0f} GB/s"
+    return _arithmetic_label(name)
 
 
 def _member_cells(member: Member) -> list[str]:
@@ -120,9 +124,7 @@ def _people_table(document: Document) -> Table:
         [str(count) for count in counts],
         f"{NONE}: windows of so many people would take too long, or the contender did not pass.",
     )
-    shown = dict.fromkeys(
-        name for count in counts if count > 1 for name in document.latency[count]
-    )
+    shown = dict.fromkeys(name for count in counts if count > 1 for name in document.latency[count])
     for name in shown:
         member = document.members.get(name)
         label = _arithmetic_label(name) if member is None else member.label
@@ -133,7 +135,7 @@ def _people_table(document: Document) -> Table:
 
 def _arithmetic_label(name: str) -> str:
     kind, _, lag = name.removeprefix("arithmetic-").partition("@")
-    return f"floor: {kind} arithmetic, lag {lag}" if lag else f"floor: {kind} arithmetic"
+    return f"{kind} arithmetic alone, lag {lag}" if lag else f"{kind} arithmetic alone"
 
 
 def _cell(timed: Spread | None) -> str:
@@ -196,10 +198,11 @@ def _per_stream(found: dict[str, Any]) -> str:
 
 
 def _push_line(push: dict[str, Any]) -> str:
-    share = push["python_share"]
+    alone, beside = push["python_share_alone"], push["python_share_beside"]
     return (
-        f"LiveStream.push adds {share['p50']:.1f} µs to its engine's step (median; minimum "
-        f"{share['min']:.1f}, p95 {share['p95']:.1f}), beside {push['stream']}"
+        f"LiveStream.push adds {alone['p50']:.1f} µs (median; minimum {alone['min']:.1f}) to an "
+        f"engine that answers at once, {beside['p50']:.1f} µs (minimum {beside['min']:.1f}) to "
+        f"{push['stream']}, which leaves nothing of Python in the caches"
     )
 
 
@@ -222,7 +225,9 @@ def _ratio_tables(ratios: dict[str, NamedRatio]) -> Iterator[Table]:
 
 def wrapped(column: str) -> str:
     """A heading on two lines or three."""
-    words = escape(column).replace("× faster than ", "× faster than\n").replace("time / ", "time /\n")
+    words = escape(column)
+    for start in ("× faster than ", "time / "):
+        words = words.replace(start, f"{start[:-1]}\n")
     return words.replace(" of all columns", "\nof all columns")
 
 

@@ -16,15 +16,26 @@ class Settings:
     openings: fresh processes per contender; the best of them counts. pushes: of LiveStream.push.
     """
 
-    people: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
-    frames: int = 10_000
-    latency: Turns = Turns(rounds=20, calls=30)
-    crowd: Turns = Turns(rounds=8, calls=20, settle=2, budget_s=0.3)
-    throughput: Turns = Turns(rounds=5, calls=1, settle=0, fewest=1)
-    peers_ms: float = 450.0
-    openings: int = 3
-    pushes: int = 2000
+    people: tuple[int, ...]
+    frames: int
+    latency: Turns
+    crowd: Turns
+    throughput: Turns
+    peers_ms: float
+    openings: int
+    pushes: int
 
+
+FULL = Settings(
+    people=(1, 2, 4, 8, 16, 32, 64),
+    frames=10_000,
+    latency=Turns(rounds=20, calls=30),
+    crowd=Turns(rounds=8, calls=20, settle=2),
+    throughput=Turns(rounds=5, calls=1, settle=0, fewest=1),
+    peers_ms=450.0,
+    openings=3,
+    pushes=2000,
+)
 
 QUICK = Settings(
     people=(1, 8),

@@ -11,7 +11,7 @@ import numpy as np
 
 from vp3d_bench.accuracy import Accuracy, Expected, check
 from vp3d_bench.clips import padded
-from vp3d_bench.contenders.base import SEQUENCE, STREAM, Contender, Runner, Unavailable
+from vp3d_bench.contenders.base import SEQUENCE, STREAM, Contender, Runner, UnavailableError
 from vp3d_bench.definition import live_windows
 from vp3d_bench.subject import Subject
 from vp3d_bench.turns import Step
@@ -52,7 +52,7 @@ class Stage:
     ) -> Runner | None:
         try:
             runner = contender.open(self.subject, people, frames)
-        except Unavailable as reason:
+        except UnavailableError as reason:
             self.refused[contender.name] = str(reason)
             return None
         try:

@@ -54,10 +54,9 @@ def spread(rounds: Sequence[Sequence[float]]) -> Spread:
     if not medians:
         raise ValueError("expected timings of at least one round; got none")
     values = np.concatenate([np.asarray(times, np.float64) for times in rounds])
-    p50, p95, p99 = np.percentile(values, (50, 95, 99))
-    figures = (values.min(), p50, p95, p99, values.max())
-    shown = (round(float(figure), 6) for figure in figures)
-    return Spread(*shown, calls=int(values.size), rounds=tuple(medians))
+    figures = np.percentile(values, (0, 50, 95, 99, 100))
+    shown = dict(zip(FIGURES, (round(float(figure), 6) for figure in figures), strict=True))
+    return Spread(**shown, calls=int(values.size), rounds=tuple(medians))
 
 
 def ratio(one: Spread, other: Spread) -> Ratio:
@@ -75,6 +74,14 @@ def fastest(spreads: Iterable[Spread]) -> Spread | None:
     if not held:
         return None
     best = {figure: min(getattr(one, figure) for one in held) for figure in FIGURES}
-    same = len({len(one.rounds) for one in held}) == 1
-    rounds = tuple(min(medians) for medians in zip(*(one.rounds for one in held))) if same else ()
+    rounds: tuple[float, ...] = ()
+    if len({len(one.rounds) for one in held}) == 1:
+        rounds = tuple(map(min, zip(*(one.rounds for one in held), strict=True)))
     return Spread(**best, calls=min(one.calls for one in held), rounds=rounds)
+
+
+def scaled(times: Spread, factor: float) -> Spread:
+    """As if every call had taken `factor` times as long."""
+    figures = {figure: factor * getattr(times, figure) for figure in FIGURES}
+    rounds = tuple(factor * median for median in times.rounds)
+    return Spread(**figures, calls=times.calls, rounds=rounds)

@@ -73,9 +73,7 @@ class Subject:
     def engine(self, name: str, precision: str) -> Engine:
         """One of our engines on this bundle; streams of all lags share it."""
         if (name, precision) not in self._engines:
-            self._engines[name, precision] = open_engine(
-                self.bundle, name, precision, self.threads
-            )
+            self._engines[name, precision] = open_engine(self.bundle, name, precision, self.threads)
         return self._engines[name, precision]
 
     def native(self, precision: str) -> NativeEngine:

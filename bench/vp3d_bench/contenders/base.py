@@ -58,14 +58,14 @@ class Contender:
     def open(self, subject: Subject, people: int = 1, frames: int = 1) -> Runner:
         """Open it for calls of so many people, and of clips of so many frames ("sequence").
 
-        Raises Unavailable where it cannot run.
+        Raises UnavailableError where it cannot run.
         """
         try:
             return self.opener(subject, self.call_shape(subject, people, frames))
         except ModuleNotFoundError as error:
-            raise Unavailable(not_installed(error)) from error
+            raise UnavailableError(not_installed(error)) from error
         except (ImportError, BundleError) as error:
-            raise Unavailable(str(error)) from error
+            raise UnavailableError(str(error)) from error
 
     def call_shape(self, subject: Subject, people: int, frames: int) -> tuple[int, ...]:
         """Of the keypoints of one call."""
@@ -77,7 +77,7 @@ class Contender:
         return (people, length, *joint)
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A contender that cannot take part here; the message says why."""
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from vp3d_bench.contenders import ours
-from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Unavailable, not_installed
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, UnavailableError, not_installed
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines import ENGINES
 
-# What makes a contender; raises Unavailable where it cannot take part.
+# What makes a contender; raises UnavailableError where it cannot take part.
 Factory = Callable[[], Contender]
 LineUp = dict[str, Factory]
 
@@ -65,9 +65,9 @@ def _peer(module: str, function: str) -> Factory:
         try:
             imported = importlib.import_module(f"vp3d_bench.contenders.{module}")
         except ModuleNotFoundError as error:
-            raise Unavailable(not_installed(error)) from error
+            raise UnavailableError(not_installed(error)) from error
         except ImportError as error:
-            raise Unavailable(str(error)) from error
+            raise UnavailableError(str(error)) from error
         made: Contender = getattr(imported, function)()
         return made
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, Unavailable
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, UnavailableError
 from vp3d_bench.contenders.plain_files import DILATED, STRIDED, plain_export
 from vp3d_bench.onnx_session import INPUT
 from vp3d_bench.subject import Subject
@@ -61,7 +61,7 @@ def window() -> Contender:
 def window_default() -> Contender:
     """In the precision that it takes by itself, where that is another one.
 
-    Raises Unavailable where it is float32.
+    Raises UnavailableError where it is float32.
     """
     precision = _default_precision()
     label = f"OpenVINO default ({precision}), plain export"
@@ -91,7 +91,9 @@ def sequence_on_our_graph() -> Contender:
         model = subject.bundle.file(subject.bundle.graph(SEQUENCE, "fp32").file)
         return InferRunner(model, shape, subject.threads, EXACT)
 
-    return _contender("openvino-sequence-graph", "OpenVINO f32, our graph", SEQUENCE, "fp32", opener)
+    return _contender(
+        "openvino-sequence-graph", "OpenVINO f32, our graph", SEQUENCE, "fp32", opener
+    )
 
 
 def _contender(
@@ -114,5 +116,5 @@ def _plain(network: str, options: dict[str, str]) -> Callable[[Subject, tuple[in
 def _default_precision() -> str:
     name = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT").get_type_name()
     if name == "f32":
-        raise Unavailable("OpenVINO's default precision on this processor is f32 itself")
+        raise UnavailableError("OpenVINO's default precision on this processor is f32 itself")
     return SHORT_TYPES.get(name, name)

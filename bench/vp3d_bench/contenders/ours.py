@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vp3d_bench.contenders.base import STREAM, WINDOW, Contender, Runner
+from vp3d_bench.contenders.base import STREAM, WINDOW, Contender
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vp3d_bench.contenders.base import Unavailable
+from vp3d_bench.contenders.base import UnavailableError
 from vp3d_bench.subject import NO_FP32, Subject
 
 STRIDED, DILATED = "strided", "dilated"
@@ -13,7 +13,7 @@ STRIDED, DILATED = "strided", "dilated"
 def plain_export(subject: Subject, network: str) -> Path:
     """torch.onnx.export with its defaults of the STRIDED or the DILATED network.
 
-    Raises Unavailable if the bundle has no fp32 weights, ModuleNotFoundError without PyTorch.
+    Raises UnavailableError if the bundle has no fp32 weights, ModuleNotFoundError without PyTorch.
     """
     need_fp32(subject)
     return subject.file(f"{network}.onnx", lambda path: _export(subject, network, path))
@@ -21,7 +21,7 @@ def plain_export(subject: Subject, network: str) -> Path:
 
 def need_fp32(subject: Subject) -> None:
     if "fp32" not in subject.precisions:
-        raise Unavailable(NO_FP32)
+        raise UnavailableError(NO_FP32)
 
 
 def _export(subject: Subject, network: str, path: Path) -> None:

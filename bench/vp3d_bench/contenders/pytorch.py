@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, Unavailable
+from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, UnavailableError
 from vp3d_bench.contenders.plain import module
 from vp3d_bench.contenders.plain_files import DILATED, STRIDED
 from vp3d_bench.subject import Subject
@@ -89,7 +89,7 @@ def _open_compiled(subject: Subject, shape: tuple[int, ...]) -> Runner:
         runner.run(torch.zeros(shape))
     except Exception as error:  # Inductor raises whatever its compiler meets
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise Unavailable(f"torch.compile fails here: {reason:.200}") from error
+        raise UnavailableError(f"torch.compile fails here: {reason:.200}") from error
     return runner
 
 
