@@ -45,7 +45,7 @@ class Limits:
 DEFAULT_LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(mpjpe_change=0.001, mean_distance=0.01, trajectory_distance=0.1),
     "fp16": Limits(mpjpe_change=0.05, mean_distance=0.3, trajectory_distance=3.0),
-    "int8": Limits(mpjpe_change=0.5, mean_distance=3.0, trajectory_distance=30.0),
+    "int8": Limits(mpjpe_change=0.5, mean_distance=3.0, trajectory_distance=10.0),
 }
 
 

@@ -130,7 +130,7 @@ def _quantise_product(
     # A shorter reach, with finer steps, would be better on average and cut off what is rare: a
     # person who crouches may then be wrong by centimetres. What is always 0 may have any step.
     reach = float(rounded.max(initial=0)) or 1.0
-    if not np.isfinite(reach):
+    if not np.isfinite([reach, exact.max(initial=0)]).all():
         raise ValueError(
             f"{name} reads values that are not finite numbers; export this network without int8"
         )

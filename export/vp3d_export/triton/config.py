@@ -1,0 +1,188 @@
+"""The config.pbtxt of each form.
+
+What the server does with it, and what that asks of us:
+
+- *Implicit state*: what a sequence's frame leaves in an output is what the next frame finds in an
+  input. A state's buffers are fresh memory unless `initial_state` says zeros, and all zeros is how
+  our graphs know a stream's first frame: they then fill each ring with its level's constant column
+  (vp3d_export/graphs/stream.py). So the server's START control is not needed by the graph; a client
+  still marks a sequence's first and last request.
+- The server pairs the outputs with the inputs of states by their *places in two sorted lists of
+  names*, whatever the pairs of the configuration say (core's src/sequence_state.cc). So both lists
+  must sort alike, which `_check_pairing` holds them to.
+- A state's dims are those without the batch.
+- A sequence that is idle for a second is forgotten by default: too short for a camera that stalls.
+- *oldest* batches the frames of whichever sequences have one; *direct* would keep a batch slot for
+  every sequence and fill the gaps with rows of uninitialised memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vp3d_deploy.bundle import Bundle, GraphEntry
+from vp3d_deploy.engines.onnx_interface import Shapes, graph_shapes, stream_state_shapes
+from vp3d_export.triton.textproto import Message, Name, render
+
+# Of each platform: the backend that runs it, the platform's name there, and its model file.
+BACKENDS = {
+    "onnxruntime": ("onnxruntime", "onnxruntime_onnx", "model.onnx"),
+    "tensorrt": ("tensorrt", "tensorrt_plan", "model.plan"),
+}
+# The first line of every configuration that we wrote, and may therefore replace.
+HEADER = "# Written by vp3d-export --triton; a new export replaces it."
+_FLOAT = Name("TYPE_FP32")
+
+
+class TritonError(ValueError):
+    """A model repository that cannot be written as asked, in one sentence."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How models are served.
+
+    platform: "onnxruntime" or "tensorrt".
+    max_batch: the most requests (of the window) or sequences (of the stream) in one call.
+    max_streams: how many sequences may be open at once; more wait for their turn.
+    idle_s: after how many seconds without a frame the server forgets a sequence.
+    queue_delay_us: how long a window may wait for others to share its call, microseconds. A frame
+        of a stream never waits.
+    """
+
+    platform: str = "onnxruntime"
+    max_batch: int = 32
+    max_streams: int = 128
+    idle_s: float = 60.0
+    queue_delay_us: int = 200
+
+
+def model_config(name: str, bundle: Bundle, graph: GraphEntry, serving: Serving) -> str:
+    """The text of config.pbtxt for the model `name`, one graph of `bundle`."""
+    backend, platform, file = BACKENDS[serving.platform]
+    inputs, outputs = graph_shapes(bundle, graph)
+    states: Shapes = {}
+    if graph.lag is not None:
+        states = stream_state_shapes(bundle.networks, graph.lag)
+    fields = [
+        ("name", name),
+        ("backend", backend),
+        ("platform", platform),
+        ("default_model_filename", file),
+        ("max_batch_size", serving.max_batch),
+        *[("input", _tensor(n, s)) for n, s in inputs.items() if not _is_state(n, "_in", states)],
+        *[
+            ("output", _tensor(n, s))
+            for n, s in outputs.items()
+            if not _is_state(n, "_out", states)
+        ],
+    ]
+    if graph.form == "window":
+        delay = ("max_queue_delay_microseconds", serving.queue_delay_us)
+        fields += [("dynamic_batching", Message(delay)), ("model_warmup", _warmup(inputs))]
+    elif graph.form == "stream":
+        fields += [("sequence_batching", _sequences(states, serving))]
+    fields += [("parameters", _parameter(*pair)) for pair in _facts(bundle, graph).items()]
+    return f"{HEADER}\n{_NOTES[graph.form]}{render(Message(*fields))}"
+
+
+_NOTES = {
+    "window": "",
+    "stream": "# Send one sequence per person: sequence_start with its first frame, sequence_end\n"
+    "# with its last. A sequence's first `lag` answers are for frames before its first; after the\n"
+    "# last frame, send it `lag` times more for the answers that remain.\n",
+}
+
+
+def _is_state(name: str, suffix: str, states: Shapes) -> bool:
+    return name.endswith(suffix) and name.removesuffix(suffix) in states
+
+
+def _tensor(name: str, shape: tuple[int | None, ...]) -> Message:
+    return Message(("name", name), ("data_type", _FLOAT), ("dims", _dims(shape)))
+
+
+def _dims(shape: tuple[int | None, ...]) -> list[int]:
+    """Without the batch."""
+    return [-1 if axis is None else axis for axis in shape[1:]]
+
+
+def _warmup(inputs: Shapes) -> Message:
+    """One window when the model is loaded, so that the first client does not wait for it."""
+    return Message(
+        ("name", "one window"),
+        ("batch_size", 1),
+        *[
+            (
+                "inputs",
+                Message(
+                    ("key", name),
+                    (
+                        "value",
+                        Message(("data_type", _FLOAT), ("dims", _dims(shape)), ("zero_data", True)),
+                    ),
+                ),
+            )
+            for name, shape in inputs.items()
+        ],
+    )
+
+
+def _sequences(states: Shapes, serving: Serving) -> Message:
+    names = [(f"{name}_in", f"{name}_out") for name in states]
+    _check_pairing(names)
+    return Message(
+        ("max_sequence_idle_microseconds", round(serving.idle_s * 1e6)),
+        ("oldest", Message(
+            ("max_candidate_sequences", max(serving.max_streams, serving.max_batch)),
+            ("max_queue_delay_microseconds", 0),
+        )),
+        *[
+            ("state", _state(*pair, shape))
+            for pair, shape in zip(names, states.values(), strict=True)
+        ],
+    )  # fmt: skip
+
+
+def _state(input_name: str, output_name: str, shape: tuple[int | None, ...]) -> Message:
+    kind = (("data_type", _FLOAT), ("dims", _dims(shape)))
+    return Message(
+        ("input_name", input_name),
+        ("output_name", output_name),
+        *kind,
+        ("initial_state", Message(("name", "nothing seen"), *kind, ("zero_data", True))),
+    )
+
+
+def _check_pairing(names: list[tuple[str, str]]) -> None:
+    """Raises TritonError unless the server's pairing by sorted place is the intended one."""
+    inputs, outputs = sorted(name for name, _ in names), sorted(name for _, name in names)
+    served = set(zip(inputs, outputs, strict=True))
+    wrong = sorted(set(names) - served)
+    if wrong or len(served) != len(names):
+        raise TritonError(
+            f"Triton pairs states by the order of their names, and would not give {wrong[0][1]} "
+            f"to {wrong[0][0]}" if wrong else "two states have the same name"
+        )  # fmt: skip
+
+
+def _facts(bundle: Bundle, graph: GraphEntry) -> Mapping[str, str]:
+    """What a client should know, which it can ask the server for."""
+    facts = {
+        "vp3d_form": graph.form,
+        "vp3d_precision": graph.precision,
+        "vp3d_fps": f"{bundle.fps:g}",
+        "vp3d_receptive_field": str(bundle.spec.receptive_field),
+        "vp3d_lookahead": str(bundle.spec.lookahead),
+        "vp3d_input_skeleton": bundle.skeleton_in.name,
+        "vp3d_output_skeleton": bundle.skeleton_out.name,
+        "vp3d_output_joints": ",".join(bundle.skeleton_out.joints),
+    }
+    if graph.lag is not None:
+        facts["vp3d_lag"] = str(graph.lag)
+    return facts
+
+
+def _parameter(key: str, value: str) -> Message:
+    return Message(("key", key), ("value", Message(("string_value", value))))
