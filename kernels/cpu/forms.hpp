@@ -1,9 +1,9 @@
 // What the three forms share: an engine's parts, and a list of products that threads work through.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "isa.hpp"
@@ -61,6 +61,19 @@ namespace vp3d::detail {
 
 class WindowRun;
 
+// The space of the last call's windows, for the next one: making it costs as much as a window. It is
+// taken and put back without a lock, because a child of fork() would wait for the holder for ever.
+class SpareWindowRun {
+ public:
+  ~SpareWindowRun();
+  // One that is large enough for so many windows at a time, or none.
+  std::unique_ptr<WindowRun> take(std::int64_t windows);
+  void put_back(std::unique_ptr<WindowRun> run);
+
+ private:
+  std::atomic<WindowRun*> run_{nullptr};
+};
+
 class EngineState {
  public:
   EngineState(const std::string& weights_file, std::vector<Network> networks, Precision precision,
@@ -75,9 +88,7 @@ class EngineState {
   const std::string isa;
   std::shared_ptr<cpu::ThreadPool> pool;
   std::unique_ptr<cpu::PackedWeights> weights;
-  // The space of the last call's windows, for the next: making it costs as much as a window.
-  std::mutex window_turn;
-  std::shared_ptr<WindowRun> window_run;
+  SpareWindowRun spare_window_run;
 
  private:
   std::vector<cpu::Memory> scratch_;  // of each thread

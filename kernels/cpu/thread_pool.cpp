@@ -77,7 +77,6 @@ struct ThreadPool::Crew {
   std::mutex mutex;
   std::condition_variable wake;
   int sleepers = 0;
-  bool started = false;
   std::vector<std::thread> workers;
 
   Function work = nullptr;
@@ -116,13 +115,7 @@ ThreadPool::~ThreadPool() {
     const std::lock_guard<std::mutex> lock(all.mutex);
     all.pools.erase(std::find(all.pools.begin(), all.pools.end(), this));
   }
-  {
-    const std::lock_guard<std::mutex> lock(crew_->mutex);
-    crew_->stop.store(true);
-    crew_->generation.fetch_add(1);
-  }
-  crew_->wake.notify_all();
-  for (std::thread& worker : crew_->workers) worker.join();
+  dismiss();
 }
 
 void ThreadPool::restart_after_fork() {
@@ -147,33 +140,12 @@ void ThreadPool::barrier() {
   }
 }
 
-void ThreadPool::run_erased(Function work, void* context) {
+void ThreadPool::start() {
   Crew& crew = *crew_;
-  const std::lock_guard<std::mutex> turn(crew.turn);
-  if (threads_ == 1) return work(context, 0);
-  if (!crew.started) {
-    const std::vector<int> cores = allowed_cores();
+  const std::vector<int> cores = allowed_cores();
+  try {
     for (int thread = 1; thread < threads_; ++thread) {
-      crew.workers.emplace_back([this, &crew, thread] {
-        std::uint64_t seen = 0;
-        for (;;) {
-          const auto until = std::chrono::steady_clock::now() + kSpinBetweenRuns;
-          for (int spins = 0; crew.generation.load(std::memory_order_acquire) == seen; ++spins) {
-            if (spins % 64 != 63) {
-              relax();
-            } else if (std::chrono::steady_clock::now() > until) {
-              std::unique_lock<std::mutex> lock(crew.mutex);
-              ++crew.sleepers;
-              crew.wake.wait(lock, [&] { return crew.generation.load() != seen; });
-              --crew.sleepers;
-            }
-          }
-          if (crew.stop.load()) return;
-          ++seen;
-          crew.work(crew.context, thread);
-          barrier();
-        }
-      });
+      crew.workers.emplace_back([this, thread] { serve(thread); });
 #ifdef __linux__
       if (pin_ && !cores.empty()) {
         cpu_set_t one;
@@ -183,8 +155,52 @@ void ThreadPool::run_erased(Function work, void* context) {
       }
 #endif
     }
-    crew.started = true;
+  } catch (...) {
+    // A barrier counts all threads, so some are worth nothing: the next run tries again.
+    dismiss();
+    crew.workers.clear();
+    crew.stop.store(false);
+    crew.generation.store(0);
+    throw;
   }
+}
+
+void ThreadPool::dismiss() {
+  Crew& crew = *crew_;
+  {
+    const std::lock_guard<std::mutex> lock(crew.mutex);
+    crew.stop.store(true);
+    crew.generation.fetch_add(1);
+  }
+  crew.wake.notify_all();
+  for (std::thread& worker : crew.workers) worker.join();
+}
+
+void ThreadPool::serve(int thread) {
+  Crew& crew = *crew_;
+  for (std::uint64_t seen = 0;; ++seen) {
+    const auto until = std::chrono::steady_clock::now() + kSpinBetweenRuns;
+    for (int spins = 0; crew.generation.load(std::memory_order_acquire) == seen; ++spins) {
+      if (spins % 64 != 63) {
+        relax();
+      } else if (std::chrono::steady_clock::now() > until) {
+        std::unique_lock<std::mutex> lock(crew.mutex);
+        ++crew.sleepers;
+        crew.wake.wait(lock, [&] { return crew.generation.load() != seen; });
+        --crew.sleepers;
+      }
+    }
+    if (crew.stop.load()) return;
+    crew.work(crew.context, thread);
+    barrier();
+  }
+}
+
+void ThreadPool::run_erased(Function work, void* context) {
+  Crew& crew = *crew_;
+  const std::lock_guard<std::mutex> turn(crew.turn);
+  if (threads_ == 1) return work(context, 0);
+  if (crew.workers.empty()) start();
   crew.work = work;
   crew.context = context;
   bool asleep;

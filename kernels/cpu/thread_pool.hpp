@@ -44,6 +44,11 @@ class ThreadPool {
   struct Crew;
 
   void run_erased(Function work, void* context);
+  // Starts the workers. Throws std::system_error, with none left, where the system has no more.
+  void start();
+  void dismiss();
+  // What a worker does until it is dismissed.
+  void serve(int thread);
 
   const int threads_;
   const bool pin_;

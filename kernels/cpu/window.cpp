@@ -137,6 +137,18 @@ class WindowRun {
   std::vector<cpu::Memory> answers_;             // by network
 };
 
+SpareWindowRun::~SpareWindowRun() { delete run_.load(); }
+
+std::unique_ptr<WindowRun> SpareWindowRun::take(std::int64_t windows) {
+  std::unique_ptr<WindowRun> run(run_.exchange(nullptr));
+  if (run != nullptr && run->windows < windows) run.reset();
+  return run;
+}
+
+void SpareWindowRun::put_back(std::unique_ptr<WindowRun> run) {
+  const std::unique_ptr<WindowRun> other(run_.exchange(run.release()));
+}
+
 void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,
                 const std::vector<float*>& answers) {
   if (batch == 0) return;
@@ -146,19 +158,16 @@ void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,
   const std::int64_t runs = (batch + most - 1) / most;
   const std::int64_t together = (batch + runs - 1) / runs;
   const std::int64_t window = spec.receptive_field() * spec.joints_in * spec.features;
-  const std::lock_guard<std::mutex> turn(engine.window_turn);
-  if (engine.window_run == nullptr || engine.window_run->windows < together) {
-    engine.window_run.reset();
-    engine.window_run = std::make_shared<WindowRun>(engine, together);
-  }
-  WindowRun& run = *engine.window_run;
+  std::unique_ptr<WindowRun> run = engine.spare_window_run.take(together);
+  if (run == nullptr) run = std::make_unique<WindowRun>(engine, together);
   for (std::int64_t begin = 0; begin < batch; begin += together) {
     std::vector<float*> to;
     for (std::size_t network = 0; network < answers.size(); ++network)
       to.push_back(answers[network] +
                    begin * engine.weights->networks()[network].shrink.answers);
-    run(keypoints + begin * window, std::min(together, batch - begin), to);
+    (*run)(keypoints + begin * window, std::min(together, batch - begin), to);
   }
+  engine.spare_window_run.put_back(std::move(run));
 }
 
 }  // namespace vp3d::detail

@@ -181,14 +181,7 @@ def test_engines_go_on_in_a_forked_child(threads: int) -> None:
         stream.step(frames[1:])
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param("window", marks=pytest.mark.xfail(run=False, reason="its mutex stays locked")),
-        "sequence",
-        "stream",
-    ],
-)
+@pytest.mark.parametrize("form", ["window", "sequence", "stream"])
 def test_fork_amid_the_calls_of_other_threads(form: str) -> None:
     with opened(SPEC, "fp32", threads=2) as (engine, _):
         expected = answers_of(engine, 3)
