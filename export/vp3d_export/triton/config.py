@@ -157,14 +157,15 @@ def _state(input_name: str, output_name: str, shape: tuple[int | None, ...]) -> 
 
 def _check_pairing(names: list[tuple[str, str]]) -> None:
     """Raises TritonError unless the server's pairing by sorted place is the intended one."""
-    inputs, outputs = sorted(name for name, _ in names), sorted(name for _, name in names)
-    served = set(zip(inputs, outputs, strict=True))
-    wrong = sorted(set(names) - served)
-    if wrong or len(served) != len(names):
-        raise TritonError(
-            f"Triton pairs states by the order of their names, and would not give {wrong[0][1]} "
-            f"to {wrong[0][0]}" if wrong else "two states have the same name"
-        )  # fmt: skip
+    inputs = sorted(input_name for input_name, _ in names)
+    outputs = sorted(output_name for _, output_name in names)
+    intended = dict(names)
+    for input_name, output_name in zip(inputs, outputs, strict=True):
+        if intended[input_name] != output_name:
+            raise TritonError(
+                f"Triton pairs states by the order of their names and would carry {output_name} "
+                f"into {input_name}; this bundle's graphs cannot be served with implicit state"
+            )
 
 
 def _facts(bundle: Bundle, graph: GraphEntry) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from typing import Any
 
 from vp3d_deploy.bundle import Bundle, GraphEntry
 from vp3d_deploy.engines import DEFAULT_PRECISIONS
+from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_export.bundle_writer import LOCK, OutputError, partial_directory
 from vp3d_export.triton.config import BACKENDS, HEADER, Serving, TritonError, model_config
 
@@ -102,15 +103,27 @@ def _planned(
             )
         else:
             files = {file: bundle.file(graph.file), graph.weights: bundle.file(graph.weights)}
+            _check_graph(files[file], graph.weights)
             yield name, graph, files, serving
+
+
+def _check_graph(path: Path, weights: str) -> None:
+    """A bundle may come from a stranger, and the server would follow any path in its graphs."""
+    try:
+        check_weights_location(path, weights)
+    except OnnxFileError as error:
+        raise TritonError(f"{path} is not a graph of a bundle: {error}") from None
 
 
 def _chosen(
     bundle: Bundle, graphs: list[GraphEntry], platform: str, precision: str | None
 ) -> list[GraphEntry]:
     """One graph for each form and lag: the first that there is in the order of preference."""
-    order = ENGINE_PRECISIONS if platform == "tensorrt" else DEFAULT_PRECISIONS["onnx"]
-    order = (precision,) if precision is not None else order
+    order: tuple[str, ...] = DEFAULT_PRECISIONS["onnx"]
+    if platform == "tensorrt":
+        order = ENGINE_PRECISIONS
+    if precision is not None:
+        order = (precision,)
     engines = engines_of(bundle)
     chosen = []
     for form, lag in dict.fromkeys((g.form, g.lag) for g in graphs):
