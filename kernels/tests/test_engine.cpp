@@ -1,9 +1,8 @@
 // Every form of the engine against the definition of its network, for every instruction set,
-// precision and number of threads; and several threads at once, which the sanitizer builds watch.
+// precision and number of threads.
 #include <cmath>
 #include <cstdio>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "check.hpp"
@@ -198,41 +197,6 @@ void check_everything() {
   }
 }
 
-// What a thread alone gets.
-Floats answers_of(Engine& engine, const ModelSpec& spec, std::uint32_t seed) {
-  Random random(seed);
-  Stream stream = engine.open_stream(0);
-  stream.add_rows(2);
-  Floats all;
-  for (int t = 0; t < 20; ++t) {
-    Floats pose(static_cast<std::size_t>(2 * spec.joints_out * 3)), root(6);
-    stream.step(random_keypoints(spec, 2, random).data(), {pose.data(), root.data()});
-    all.insert(all.end(), pose.begin(), pose.end());
-    const Floats window = random_keypoints(spec, spec.receptive_field(), random);
-    engine.window(window.data(), 1, {pose.data(), root.data()});
-    all.insert(all.end(), pose.begin(), pose.begin() + spec.joints_out * 3);
-  }
-  return all;
-}
-
-void check_threads() {
-  EngineOptions options;
-  options.threads = 2;
-  options.pin_threads = true;
-  Bench one(cases[0], Precision::fp32, options);
-  Bench other(cases[0], Precision::fp32, options);
-  std::vector<Floats> expected, found(6);
-  for (std::uint32_t i = 0; i < 6; ++i)
-    expected.push_back(answers_of(one.engine(), one.spec(), i));
-  std::vector<std::thread> threads;
-  for (std::uint32_t i = 0; i < 6; ++i)
-    threads.emplace_back([&, i] {
-      found[i] = answers_of(i % 2 ? one.engine() : other.engine(), one.spec(), i);
-    });
-  for (std::thread& thread : threads) thread.join();
-  CHECK(found == expected);
-}
-
 void check_refusals() {
   Bench bench(cases[0], Precision::fp32, {});
   Engine& engine = bench.engine();
@@ -280,7 +244,6 @@ void check_lifetimes() {
 
 int main() {
   check_everything();
-  check_threads();
   check_refusals();
   check_lifetimes();
   std::remove(path.c_str());
