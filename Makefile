@@ -1,5 +1,6 @@
 # make demo   set up, export the demo checkpoint, lift a built-in clip, draw it
-# make test   set up, lint, types, Python and C++ tests
+# make test   set up, lint, types, Python and C++ tests; the latter also with sanitizers and, where
+#             a cross-compiler and an emulator are installed, for AArch64
 # make setup  the virtual environment alone (.venv, with everything a CPU machine can use)
 # make bench  the first benchmark: ONNX Runtime on our graphs beside a plain export
 
@@ -8,10 +9,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The native engine is compiled by the installation, and again when its sources change.
-NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -o -name '*.cmake')
+NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -not -path '*/examples/*' \
+  -o -name '*.cmake' -not -path '*/tests/*')
 DEMO := build/demo
 
-.PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp bench clean
+# What is needed to cross-compile to AArch64 and to run that here.
+AARCH64_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
+AARCH64_MISSING := $(strip $(foreach tool,$(AARCH64_TOOLS),$(if $(shell command -v $(tool)),,$(tool))))
+AARCH64_NOT_RUN = AArch64 tests NOT RUN, for want of $(AARCH64_MISSING); install with: \
+  apt install g++-aarch64-linux-gnu qemu-user
+
+CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
+
+.PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp test-asan \
+  test-tsan test-aarch64 aarch64-if-possible bench clean
 
 setup: $(READY)
 
@@ -32,7 +44,7 @@ demo: $(READY)
 	@echo "poses     $(DEMO)/walking.npz, $(DEMO)/walking.bvh"
 	@echo "pictures  $(DEMO)/walking.mp4, $(DEMO)/walking.png"
 
-test: lint types test-python test-cpp
+test: lint types test-python test-cpp test-asan test-tsan aarch64-if-possible
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -41,8 +53,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# One thread for the libraries that tests compare with: on small networks more only get in the way.
 test-python: $(READY) bindings
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 # NVIDIA's TensorRT bindings of each version, to compare tests/tensorrt_contract with; without a
 # network the tests say that they did not.
@@ -55,10 +68,39 @@ pycuda-inventory: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build write
 
 test-cpp: $(READY)
-	$(BIN)/cmake -S . -B build/cpp -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
-	  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
+	$(CONFIGURE) -B build/cpp
 	$(BIN)/cmake --build build/cpp
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+
+# The same tests and short runs of the fuzzers, where every access to memory and every computation
+# is checked. Two instruction sets are enough: all are instances of the same templates.
+test-asan: $(READY)
+	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 \
+	  -DVP3D_BUILD_FUZZERS=ON
+	$(BIN)/cmake --build build/asan
+	$(BIN)/ctest --test-dir build/asan --output-on-failure
+
+# What threads do to each other; readers of files use none.
+test-tsan: $(READY)
+	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2
+	$(BIN)/cmake --build build/tsan
+	$(BIN)/ctest --test-dir build/tsan --output-on-failure -R 'threads|engine|live'
+
+ifeq ($(AARCH64_MISSING),)
+test-aarch64: $(READY)
+	$(CONFIGURE) -B build/aarch64 \
+	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
+	$(BIN)/cmake --build build/aarch64
+	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure
+
+aarch64-if-possible: test-aarch64
+else
+test-aarch64:
+	@echo "$(AARCH64_NOT_RUN)" >&2; exit 1
+
+aarch64-if-possible:
+	@echo "$(AARCH64_NOT_RUN)" >&2
+endif
 
 bench: $(READY)
 	$(BIN)/python -m vp3d_bench.first_look
