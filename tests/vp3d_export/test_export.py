@@ -193,7 +193,9 @@ def test_bad_options_get_one_sentence(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--no-fp32"], "leaves nothing to write"),
+        (["--no-fp32"], "--no-fp32 without --fp16 or --int8 leaves nothing to write"),
+        (["--calibration", "x.npz"], "--calibration is for --int8 and --fp16"),
+        (["--int8", "--int8-mean-distance", "inf"], "must be a distance in mm from 0, not inf"),
         (["--keypoints", "cpn"], "--h36m, which is not given"),
         (["--max-frames", "5"], "--h36m, which is not given"),
         (["--forms", "window", "--lag", "0"], "--forms leaves out"),
