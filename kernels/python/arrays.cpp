@@ -16,7 +16,9 @@ std::string dtype_of(nb::handle object, const Py_buffer& view) {
 }
 
 std::string problem_with(nb::handle object, const Py_buffer& view, Array::Access access) {
-  if (view.format == nullptr || std::strcmp(view.format, "f") != 0)
+  // NumPy says "=f" of float32 that is not aligned.
+  if (view.format == nullptr ||
+      (std::strcmp(view.format, "f") != 0 && std::strcmp(view.format, "=f") != 0))
     return "are " + dtype_of(object, view) + "; expected float32";
   if (!PyBuffer_IsContiguous(&view, 'C'))
     return "are not C-contiguous; pass numpy.ascontiguousarray(...)";
