@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from vp3d_bench.document import BENCHMARK, FORMAT, VERSION
 from vp3d_bench.report import NONE, TABLE_WIDTH, table
@@ -33,26 +34,30 @@ def print_comparison(first: Path, second: Path, console: Console | None = None) 
         console.print(f"{name}: {(first if name == 'A' else second).name}: {machine.get('cpu')}, "
                       f"{result['threads']} threads, {result['created']}", highlight=False,
                       markup=False)  # fmt: skip
-    made = table(
-        "Ratios: medians, in brackets the quartiles over rounds",
-        ("", "better"),
-        ("A", "B", "B / A"),
-        "Ratios of minima are in the files. What only one of them holds is left out.",
-    )
-    ratios, others = one["ratios"], other["ratios"]
-    group = None
-    for name in (name for name in ratios if name in others):
-        a, b = ratios[name], others[name]
-        if group not in (None, a["group"]):
-            made.add_section()
-        group = a["group"]
-        made.add_row(escape(f"{group}: {a['row']}: {a['column']}"), escape(str(a["better"])),
-                     _shown(a), _shown(b), f"{b['p50'] / a['p50']:.2f}")  # fmt: skip
+    made = _table(one["ratios"], other["ratios"])
     if not made.row_count:
         raise ComparisonError(f"{first} and {second} have no ratio in common")
     console.print(made)
     if one["threads"] != other["threads"]:
         console.print("note: the numbers of threads differ", highlight=False)
+
+
+def _table(ratios: Mapping[str, Any], others: Mapping[str, Any]) -> Table:
+    """A line for each ratio that both hold, under what it is of."""
+    made = table(
+        "Ratios: medians, in brackets the quartiles over rounds",
+        ("",),
+        ("A", "B", "B / A\nmedians", "B / A\nminima"),
+        "What only one of them holds is left out.",
+    )
+    heading = None
+    for name in (name for name in ratios if name in others):
+        a, b = ratios[name], others[name]
+        if heading != (heading := f"{a['group']}: {a['row']}"):
+            made.add_row(f"[italic]{escape(heading)}[/italic]")
+        changes = (f"{b[figure] / a[figure]:.2f}" for figure in ("p50", "min"))
+        made.add_row(f"  {escape(a['column'])}", _shown(a), _shown(b), *changes)
+    return made
 
 
 def read_result(path: Path) -> dict[str, Any]:

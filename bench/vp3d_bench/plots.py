@@ -95,8 +95,10 @@ def latency_figure(document: Document) -> Figure:
         tick.set_color(_TEXT if name in document.members else _FAINT)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(names) - 0.3)
-    axes.margins(x=0.06)
     _log_axis(axes.xaxis, axes.set_xscale)
+    axes.set_xlim(
+        min(t.min for t in timed.values()) / 1.3, max(t.p95 for t in timed.values()) * 1.8
+    )
     axes.grid(axis="x", which="major")
     axes.set_xlabel("milliseconds per answer, one person: bar from minimum to p95, mark at the "
                     "median")  # fmt: skip

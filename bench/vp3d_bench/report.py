@@ -37,6 +37,10 @@ def print_report(document: Document, console: Console | None = None) -> None:
         console.print(_push_line(document.push), highlight=False)
     for made in _ratio_tables(document.ratios):
         console.print(made)
+    busy = document.machine["load_average"]
+    if busy > 0.5:
+        console.print(f"note: the machine was busy with other work at the beginning (load {busy}); "
+                      "compare minima, or measure again", highlight=False)  # fmt: skip
     for name, reason in document.unavailable.items():
         console.print(f"not timed: {escape(name)}: {escape(reason)}", highlight=False)
     for people, of in document.crowd_refused.items():
@@ -98,7 +102,7 @@ def floor_label(document: Document, name: str) -> str:
     for precision, count in document.weight_bytes.items():
         if name == read_name(precision):
             rate = count / document.latency[1][name].min / 1e6
-            return f"reading {count / 1e6:.0f} MB ({precision}) once: {rate:.0f} GB/s"
+            return f"reading {count / 1e6:.3g} MB ({precision}) once: {rate:.0f} GB/s"
     return _arithmetic_label(name)
 
 

@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from vp3d_bench.contenders import ours
 from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, UnavailableError, not_installed
 from vp3d_deploy.bundle import Bundle
-from vp3d_deploy.engines import ENGINES
 
 # What makes a contender; raises UnavailableError where it cannot take part.
 Factory = Callable[[], Contender]
@@ -37,7 +36,7 @@ def line_up(bundle: Bundle, lags: Sequence[int]) -> LineUp:
     found: LineUp = {}
     for name, module, function in _PEERS:
         found[name] = _peer(module, function)
-    for engine in reversed(ENGINES):
+    for engine in ours.LABELS:
         for precision in bundle.precisions:
             members = [ours.form(engine, form, precision) for form in (WINDOW, SEQUENCE)]
             members += [ours.stream(engine, precision, lag) for lag in lags]

@@ -11,7 +11,8 @@ from vp3d_bench.contenders.base import STREAM, WINDOW, Contender
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
 
-LABELS = {"native": "native", "onnx": "our ONNX"}
+# Those for CPUs, by what people call them.
+LABELS = {"onnx": "our ONNX", "native": "native"}
 
 
 class FormRunner:

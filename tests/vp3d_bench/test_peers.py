@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from reference import dilated_network
 
-from vp3d_bench.first_look import take_turns
 from vp3d_bench.machine import describe_machine
 from vp3d_bench.networks import random_bundle, random_state
 from vp3d_bench.onnx_session import INPUT, onnxruntime_session
@@ -34,14 +33,6 @@ def test_the_peer_and_our_window_are_the_same_network(causal: bool, tmp_path: Pa
     bundle = Bundle.open(tmp_path / "net.vp3d")
     ours = open_engine(bundle, "onnx", threads=1).window(windows).pose
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
-
-
-def test_contenders_take_turns() -> None:
-    calls: list[str] = []
-    timings = take_turns({n: lambda n=n: calls.append(n) for n in "ab"}, rounds=2, calls=2)
-    # A warm-up each, then in every turn one call that does not count and two that do.
-    assert "".join(calls) == "ab" + "aaabbb" * 2
-    assert set(timings["a"]) == {"min", "median", "p90"}
 
 
 def test_a_result_says_what_it_was_measured_on() -> None:
