@@ -81,12 +81,6 @@ class GraphBuilder:
         self._initializers[name] = numpy_helper.from_array(values, name)
         return name
 
-    def shared_constant(self, values: np.ndarray | np.generic, name: str) -> str:
-        """A constant that any number of nodes may ask for by this name."""
-        if name not in self._initializers:
-            self.constant(np.asarray(values), name)
-        return name
-
     def integers(self, values: Sequence[int], hint: str) -> str:
         return self.constant(np.asarray(values, np.int64), hint)
 

@@ -27,8 +27,9 @@ def quantised_gemm(graph: GraphBuilder, rows: str, weights: str) -> str:
     """
     weight, outputs = f"{weights}.weight", graph.stored[f"{weights}.weight"].shape[0]
     scale = graph.weight(f"{weights}.input_scale")
-    zero = graph.shared_constant(np.int8(0), "zero")
-    zeros = graph.shared_constant(np.zeros(outputs, np.int8), f"zeros_{outputs}")
+    # Not shared by the layers: ONNX Runtime cannot load that when told to use unsigned weights.
+    zero = graph.constant(np.array(0, np.int8), f"{weights}.zero")
+    zeros = graph.constant(np.zeros(outputs, np.int8), f"{weights}.zeros")
     numbers = graph.node("QuantizeLinear", [rows, scale, zero], f"{weights}.int8")
     inputs = graph.node("DequantizeLinear", [numbers, scale, zero], f"{weights}.inputs")
     names = [graph.weight(weight), graph.weight(f"{weights}.scale"), zeros]
