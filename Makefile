@@ -2,7 +2,7 @@
 # make test   set up, lint, types, Python and C++ tests; the latter also with sanitizers and, where
 #             a cross-compiler and an emulator are installed, for AArch64
 # make setup  the virtual environment alone (.venv, with everything a CPU machine can use)
-# make bench  the first benchmark: ONNX Runtime on our graphs beside a plain export
+# make bench  measure a network of 243 frames and 1024 channels beside what one would use instead
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,6 +12,7 @@ READY := $(VENV)/.ready
 NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -not -path '*/examples/*' \
   -o -name '*.cmake' -not -path '*/tests/*')
 DEMO := build/demo
+BENCH := build/bench
 
 # What is needed to cross-compile to AArch64 and to run that here.
 AARCH64_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
@@ -70,7 +71,7 @@ pycuda-inventory: $(READY)
 test-cpp: $(READY)
 	$(CONFIGURE) -B build/cpp
 	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --output-on-failure
+	$(BIN)/ctest --test-dir build/cpp --output-on-failure --parallel 2
 
 # The same tests and short runs of the fuzzers, where every access to memory and every computation
 # is checked. Two instruction sets are enough: all are instances of the same templates.
@@ -78,20 +79,20 @@ test-asan: $(READY)
 	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 \
 	  -DVP3D_BUILD_FUZZERS=ON
 	$(BIN)/cmake --build build/asan
-	$(BIN)/ctest --test-dir build/asan --output-on-failure
+	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
 
 # What threads do to each other; readers of files use none.
 test-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2
 	$(BIN)/cmake --build build/tsan
-	$(BIN)/ctest --test-dir build/tsan --output-on-failure -R 'threads|engine|live'
+	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live'
 
 ifeq ($(AARCH64_MISSING),)
 test-aarch64: $(READY)
 	$(CONFIGURE) -B build/aarch64 \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
 	$(BIN)/cmake --build build/aarch64
-	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure
+	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2
 
 aarch64-if-possible: test-aarch64
 else
@@ -103,7 +104,9 @@ aarch64-if-possible:
 endif
 
 bench: $(READY)
-	$(BIN)/python -m vp3d_bench.first_look
+	@mkdir -p $(BENCH)
+	$(BIN)/python -m vp3d_bench.networks $(BENCH)/243f_1024.vp3d
+	$(BIN)/python -m vp3d_bench $(BENCH)/243f_1024.vp3d -o $(BENCH)/243f_1024.json
 
 clean:
 	rm -rf build $(VENV)
