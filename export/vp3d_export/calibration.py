@@ -23,7 +23,6 @@ from vp3d_deploy.evaluation.clips import (
     prepare_clip,
     share_frames,
 )
-from vp3d_deploy.mirror import mirrored
 from vp3d_deploy.skeleton import Skeleton
 from vp3d_deploy.spec import ModelSpec
 
@@ -126,7 +125,8 @@ def _calibration(
 
 def _image(clip: EvaluationClip, skeleton: Skeleton, rng: np.random.Generator) -> EvaluationClip:
     """The clip in a mirror, at another distance and place."""
-    turned = mirrored(clip.keypoints, skeleton)
+    turned = clip.keypoints[:, list(skeleton.flip_order)]
+    turned[..., 0] *= -1
     xy = turned[..., :2]
     middle = xy.mean((0, 1))
     xy[...] = (xy - middle) * rng.uniform(*_ZOOM) + middle * rng.uniform(*_SHIFT)

@@ -161,12 +161,12 @@ def _fold(checkpoint: Checkpoint) -> dict[str, FoldedWeights]:
 def _suited(
     folded: dict[str, FoldedWeights],
     networks: dict[str, ModelSpec],
-    calibration: Calibration,
+    calibration: Calibration | None,
     precision: str,
     progress: Progress,
 ) -> dict[str, FoldedWeights]:
     """The weights to store in a precision: where rounding matters, fitted to motion."""
-    if precision == "fp32":
+    if calibration is None or precision == "fp32":
         return folded
     suited = {}
     for name, weights in folded.items():
@@ -188,8 +188,11 @@ def _calibration(
     skeletons: tuple[Skeleton, Skeleton],
     options: ExportOptions,
     data: EvaluationSet,
-) -> Calibration:
-    """Motion to fit weights to; raises ExportError if it is what the result is checked on."""
+) -> Calibration | None:
+    """Motion to fit weights to, if they are rounded; raises ExportError if it is what the result
+    is checked on."""
+    if set(options.precisions) == {"fp32"}:
+        return None
     if not options.calibration:
         return built_in_calibration(spec, *skeletons)
     calibration = calibration_from(options.calibration, spec, *skeletons)
@@ -266,12 +269,12 @@ def _check(
 
 
 def _provenance(
-    options: ExportOptions, checkpoint: Checkpoint, calibration: Calibration
+    options: ExportOptions, checkpoint: Checkpoint, calibration: Calibration | None
 ) -> dict[str, Any]:
     """Where the bundle comes from; no paths, which are nobody else's business."""
     digest = hashlib.sha256(options.checkpoint.read_bytes()).hexdigest()
     packages = ("vp3d-deploy", "torch", "onnx", "onnxruntime", "numpy")
-    fitted = {"calibration": calibration.title} if set(options.precisions) - {"fp32"} else {}
+    fitted = {} if calibration is None else {"calibration": calibration.title}
     return {
         "checkpoint": options.checkpoint.name,
         "checkpoint_sha256": digest,
