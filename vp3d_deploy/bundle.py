@@ -1,9 +1,10 @@
 """Open and verify a bundle: the directory that vp3d-export writes and every engine runs from.
 
 A bundle holds `manifest.json`, weights (safetensors, once per precision), ONNX graphs that point
-into them, and `parity.json`. The manifest names every file with its size and SHA-256. Bundles may
-come from strangers: nothing in one is run as code, file names may not leave the directory, and
-every file is checked before any engine reads it.
+into them, perhaps TensorRT engines built from those, and `parity.json`. The manifest names every
+file with its size and SHA-256. Bundles may come from strangers: nothing in one is run as code,
+TensorRT engines excepted (engines/tensorrt.py), file names may not leave the directory, and every
+file is checked before any engine reads it.
 
 The writer is vp3d_export/bundle_writer.py.
 """
@@ -52,6 +53,31 @@ class GraphEntry:
 
 
 @dataclass(frozen=True)
+class EngineEntry:
+    """One TensorRT engine: its file, what it computes, and where it runs.
+
+    gpu, compute_capability: what it was built on, for example "Orin" and "8.7".
+    tensorrt: the version that built it. version_compatible: newer versions run it too, if they
+    are allowed its host code. hardware_compatible: which other GPUs run it, "none",
+    "ampere_plus" or "same_compute_capability".
+    rows: how many streams a stream engine advances in one run; None for other forms.
+    details: driver and CUDA versions, build time, options, and what else the builder recorded.
+    """
+
+    file: str
+    form: str
+    precision: str
+    gpu: str
+    compute_capability: str
+    tensorrt: str
+    lag: int | None = None
+    rows: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: str = "none"
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A verified bundle.
 
@@ -67,6 +93,7 @@ class Bundle:
     fps: float
     graphs: tuple[GraphEntry, ...]
     manifest: Mapping[str, Any] = field(repr=False)
+    engines: tuple[EngineEntry, ...] = ()
 
     @property
     def spec(self) -> ModelSpec:
@@ -154,6 +181,7 @@ def _bundle_from_manifest(root: Path, manifest: Mapping[str, Any]) -> Bundle:
             str(name): ModelSpec.from_dict(spec) for name, spec in manifest["networks"].items()
         }
         graphs = tuple(GraphEntry(**entry) for entry in manifest["graphs"])
+        engines = tuple(EngineEntry(**entry) for entry in manifest.get("engines", ()))
         skeleton_in = _skeleton(manifest["skeleton_in"])
         skeleton_out = _skeleton(manifest["skeleton_out"])
         fps = float(manifest["fps"])
@@ -166,11 +194,12 @@ def _bundle_from_manifest(root: Path, manifest: Mapping[str, Any]) -> Bundle:
         _network_problem(networks, skeleton_in, skeleton_out)
         or next((f"odd file name {name!r}" for name, *_ in entries if not _plain(name)), None)
         or next(filter(None, (_graph_problem(graph, files) for graph in graphs)), None)
+        or next(filter(None, (_engine_problem(engine, files) for engine in engines)), None)
         or (None if 0 < fps < 1e4 else f"fps is {fps}")
     )
     if problem:
         raise BundleError(f"{root / MANIFEST} is damaged: {problem}")
-    return Bundle(root, networks, skeleton_in, skeleton_out, fps, graphs, manifest)
+    return Bundle(root, networks, skeleton_in, skeleton_out, fps, graphs, manifest, engines)
 
 
 def _skeleton(values: Mapping[str, Any]) -> Skeleton:
@@ -210,6 +239,20 @@ def _graph_problem(graph: GraphEntry, files: Mapping[str, Any]) -> str | None:
         return f"{graph.file} has lag {graph.lag!r}"
     missing = [name for name in (graph.file, graph.weights) if name not in files]
     return f"it lists no file {missing[0]!r}" if missing else None
+
+
+def _engine_problem(engine: EngineEntry, files: Mapping[str, Any]) -> str | None:
+    if engine.form not in FORMS or engine.precision not in PRECISIONS:
+        return f"unknown form or precision {engine.form!r} {engine.precision!r}"
+    is_stream = engine.form == "stream"
+    if is_stream != (type(engine.lag) is int) or is_stream != (type(engine.rows) is int):
+        return f"{engine.file} has lag {engine.lag!r} and rows {engine.rows!r}"
+    if is_stream and not 1 <= int(engine.rows or 0) <= 4096:
+        return f"{engine.file} has {engine.rows} rows"
+    texts = (engine.gpu, engine.compute_capability, engine.tensorrt, engine.hardware_compatible)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(engine.details, dict):
+        return f"{engine.file} does not say on which GPU and by which TensorRT it was built"
+    return None if engine.file in files else f"it lists no file {engine.file!r}"
 
 
 def _plain(name: str) -> bool:

@@ -6,5 +6,5 @@ bindings.py     downloads NVIDIA's wheels and makes them importable over stub li
 inventory.py    an inventory as tests use it: is this name there, does it take these arguments
 guarded.py      classes that have exactly the names of an inventory and check every call
 double.py       a TensorRT made of guarded classes, whose engines run in ONNX Runtime
-gpu.py          a GPU made of host memory: pycuda's driver API and CUDA's graphs
+gpu_double.py   a GPU made of host memory: pycuda's driver API and CUDA's graphs
 """

@@ -129,17 +129,20 @@ def _method(
 ) -> Callable[..., Any]:
     what = f"{name}.{method}"
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(owner: Any, *args: Any, **kwargs: Any) -> Any:
         module.calls.append(what)
         if deprecated:
             raise ContractError(f"{what} is deprecated in {module.inventory.label}")
         found = bind(overloads, args, kwargs, _accepts(module), what)
-        do = getattr(self, f"do_{method}", None)
+        do = getattr(owner, f"do_{method}", None)
         if do is None:
             raise NotImplementedError(f"the double does not know what {what} does")
         return do(**found)
 
-    return call
+    if any(overload["args"][:1] and overload["args"][0][0] == "self" for overload in overloads):
+        return call
+    # A static method: its behaviour is a method of the class.
+    return classmethod(call)  # type: ignore[return-value]
 
 
 def _property(

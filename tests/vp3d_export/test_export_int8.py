@@ -17,7 +17,7 @@ from vp3d_deploy import Bundle, BundleError, Lifter
 from vp3d_deploy.bundle import PARITY
 from vp3d_deploy.data import save_clip
 from vp3d_deploy.data.procedural import make_clip
-from vp3d_deploy.engines import ENGINES, open_engine
+from vp3d_deploy.engines import CPU_ENGINES, open_engine
 from vp3d_deploy.skeleton import H36M_17
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export import calibration, compare, evaluation
@@ -65,7 +65,7 @@ def test_the_demo_checkpoint_is_within_its_limits(tmp_path: Path) -> None:
     assert bundle.precisions == ("int8",)
     rows = json.loads(bundle.file(PARITY).read_text())["rows"]
     assert {(row["engine"], row["form"]) for row in rows} == {
-        (engine, form) for engine in ENGINES for form in ("window", "sequence", "stream")
+        (engine, form) for engine in CPU_ENGINES for form in ("window", "sequence", "stream")
     }
     for row in rows:
         assert 0.1 < row["mean_distance"] < DEFAULT_LIMITS["int8"].mean_distance
@@ -84,7 +84,7 @@ def test_engines_answer_as_the_weights_file_says(spec: ModelSpec, tmp_path: Path
     tensors = safetensors.numpy.load_file(bundle.file("weights.int8.safetensors"))
     shape = (60, spec.joints_in, spec.features)
     clip = np.random.default_rng(5).normal(0, 0.4, shape).astype(np.float32)
-    for name in ENGINES:
+    for name in CPU_ENGINES:
         engine = open_engine(bundle, name, "int8")
         whole = integer_sequence(spec, tensors, "pose", clip[None])
         assert_same_answers(engine.sequence(clip[None]).pose, whole)
@@ -102,7 +102,7 @@ def test_precisions_stand_side_by_side(tmp_path: Path) -> None:
     assert bundle.precisions == ("fp32", "fp16", "int8")
     seeds = f"seeds {calibration.SEED} and {calibration.SEED + 1}"
     assert seeds in bundle.manifest["provenance"]["calibration"]
-    for engine in ENGINES:
+    for engine in CPU_ENGINES:
         with Lifter.open(tmp_path / "x.vp3d", engine=engine, precision="int8") as lifter:
             poses = lifter.lift(np.full((12, 17, 2), 400.0), image_size=(1000, 1000))
             assert poses.joints_m.shape == (12, 17, 3)

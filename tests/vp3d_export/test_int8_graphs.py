@@ -14,7 +14,7 @@ from bundles import RandomBundle, random_bundle
 from integer_network import assert_same_answers, integer_live, integer_sequence
 
 from vp3d_deploy.bundle import GraphEntry
-from vp3d_deploy.engines import ENGINES, open_engine
+from vp3d_deploy.engines import CPU_ENGINES, open_engine
 from vp3d_deploy.spec import ModelSpec
 
 SPECS = [
@@ -25,7 +25,7 @@ SPECS = [
     ModelSpec((7,), 16),
 ]
 NETWORKS = ("pose", "trajectory")
-every_engine = pytest.mark.parametrize("engine", ENGINES)
+every_engine = pytest.mark.parametrize("engine", CPU_ENGINES)
 
 
 def spec_id(spec: ModelSpec) -> str:

@@ -6,20 +6,20 @@ from typing import Any
 
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines.base import Engine, Output, StreamEngine
+from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 
-__all__ = ["ENGINES", "Engine", "Output", "StreamEngine", "open_engine"]
+__all__ = ["CPU_ENGINES", "ENGINES", "Engine", "Output", "StreamEngine", "open_engine"]
 
-# In the order in which "auto" prefers them.
-ENGINES = ("native", "onnx")
+# In the order in which "auto" prefers them; those for CPUs run every bundle on any machine.
+CPU_ENGINES = ("native", "onnx")
+ENGINES = ("tensorrt", *CPU_ENGINES)
 
 # The keyword options of each, beside precision and threads.
-OPTIONS: dict[str, tuple[str, ...]] = {"native": ("pin_threads", "isa"), "onnx": ()}
-
-# By default an engine runs the first of these that a bundle holds. ONNX Runtime on a CPU widens
-# half precision again. The native engine reads half the bytes in fp16, which is what a live frame
-# costs, and computes in float32: rounding the weights moves poses by some hundredths of a
-# millimetre, and an export that moves them by more than 0.3 mm fails. int8 is used by name alone.
-DEFAULT_PRECISIONS = {"native": ("fp16", "fp32", "int8"), "onnx": ("fp32", "fp16", "int8")}
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "tensorrt": ("host_code_allowed", "graphs", "timings", "device"),
+    "native": ("pin_threads", "isa"),
+    "onnx": ("provider",),
+}
 
 
 def open_engine(
@@ -31,16 +31,19 @@ def open_engine(
 ) -> Engine:
     """Open the engine called `engine` on a bundle.
 
-    engine: one of `ENGINES`, which is used or the call fails; or "auto": "native" where it was
-        built and this processor has one of the instruction sets that it is written for, else
-        "onnx". `name` of the engine that is returned says which.
-    precision: one of the bundle's; by default "native" takes fp16 where the bundle has it, "onnx"
-        fp32, and either the other one else.
+    engine: one of `ENGINES`, which is used or the call fails; or "auto": "tensorrt" where the
+        bundle has an engine for this GPU, else "onnx" on the GPU where ONNX Runtime has CUDA and
+        there is one, else "native" where it was built and this processor has one of the
+        instruction sets that it is written for, else "onnx". A bundle's TensorRT engine that
+        cannot be used is warned of, once. `name` of the engine that is returned says which.
+    precision: one of the bundle's; by default "native" and "tensorrt" take fp16 where the bundle
+        has it, "onnx" fp32, and either the other one else.
     threads: how many a single call may use; by default one per core.
     options: of "native": `pin_threads=True` keeps its threads on cores of their own, and
-        `isa="avx2"` asks for these kernels where the processor has better ones.
+        `isa="avx2"` asks for these kernels where the processor has better ones. Of "onnx":
+        `provider="cuda"` runs on the GPU or fails. Of "tensorrt": see engines/tensorrt.py.
     Raises ValueError for unknown names and options, BundleError for what the bundle lacks,
-    ImportError where the engine is not installed.
+    ImportError where the engine is not installed, GpuError where it needs a GPU and there is none.
     """
     if engine not in ("auto", *ENGINES):
         known = ", ".join(ENGINES)
@@ -51,11 +54,18 @@ def open_engine(
         raise BundleError(
             f"{bundle.path} has no {precision}; it holds {', '.join(bundle.precisions)}"
         )
-    name = _best_at_hand() if engine == "auto" else engine
+    name = engine
+    if engine == "auto":
+        name, own = _best_at_hand(bundle, precision, options)
+        options = {**own, **options}
     unknown = sorted(set(options) - set(OPTIONS[name]))
     if unknown:
         held = ", ".join(OPTIONS[name]) or "none"
         raise ValueError(f"engine {name!r} has no option {unknown[0]!r}; it has {held}")
+    if name == "tensorrt":
+        from vp3d_deploy.engines.tensorrt import TensorRTEngine, default_precision
+
+        return TensorRTEngine(bundle, precision or default_precision(bundle), threads, **options)
     if precision is None:
         precision = next(p for p in DEFAULT_PRECISIONS[name] if p in bundle.precisions)
     if name == "native":
@@ -64,10 +74,23 @@ def open_engine(
         return NativeEngine(bundle, precision, threads, **options)
     from vp3d_deploy.engines.onnx import OnnxEngine
 
-    return OnnxEngine(bundle, precision, threads)
+    return OnnxEngine(bundle, precision, threads, **options)
 
 
-def _best_at_hand() -> str:
-    from vp3d_deploy.engines.native import is_at_hand
+def _best_at_hand(
+    bundle: Bundle, precision: str | None, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The engine's name, and the options that it is to be opened with.
 
-    return "native" if is_at_hand() else "onnx"
+    An option that one engine alone has is a wish for that engine.
+    """
+    from vp3d_deploy.engines import native, onnx
+
+    if bundle.engines and not set(options) - set(OPTIONS["tensorrt"]):
+        from vp3d_deploy.engines import tensorrt
+
+        if tensorrt.is_at_hand(bundle, precision, **options):
+            return "tensorrt", {}
+    if not options and onnx.cuda_is_at_hand():
+        return "onnx", {"provider": "cuda"}
+    return ("native" if native.is_at_hand() else "onnx"), {}

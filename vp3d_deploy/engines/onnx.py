@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the engine that runs wherever Python does."""
+"""ONNX Runtime: the engine that runs wherever Python does, and with CUDA on GPUs."""
 
 from __future__ import annotations
 
@@ -11,24 +11,54 @@ import numpy as np
 
 from vp3d_deploy.bundle import FORMS, Bundle, BundleError, GraphEntry
 from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.gpu import GpuError, count_gpus
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_deploy.engines.onnx_interface import graph_shapes
 
 if TYPE_CHECKING:
     import onnxruntime
 
+# ONNX Runtime's names; the first is everywhere.
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+def cuda_is_at_hand() -> bool:
+    """Was ONNX Runtime installed with CUDA, and is there a GPU?"""
+    import onnxruntime
+
+    return PROVIDERS["cuda"] in onnxruntime.get_available_providers() and count_gpus() > 0
+
 
 class OnnxEngine:
     """Runs the bundle's graphs; each is loaded when its form is first used.
 
-    Raises BundleError where a form or lag is not in the bundle.
+    provider: "cpu", or "cuda" for a GPU, which is used or opening a form fails: ONNX Runtime
+        itself would go on with the CPU.
+    Raises BundleError where a form or lag is not in the bundle, ImportError where ONNX Runtime was
+    installed without CUDA.
     """
 
     name = "onnx"
 
-    def __init__(self, bundle: Bundle, precision: str, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str,
+        threads: int | None = None,
+        *,
+        provider: str = "cpu",
+    ) -> None:
         import onnxruntime
 
+        if provider not in PROVIDERS:
+            known = ", ".join(PROVIDERS)
+            raise ValueError(f"provider {provider!r} is not known; choose from {known}")
+        if PROVIDERS[provider] not in onnxruntime.get_available_providers():
+            raise ImportError(
+                f"this ONNX Runtime has no {PROVIDERS[provider]}; pip install onnxruntime-gpu in "
+                "place of onnxruntime"
+            )
+        self._provider = PROVIDERS[provider]
         self.precision = precision
         self._bundle = bundle
         self._options = onnxruntime.SessionOptions()
@@ -86,12 +116,18 @@ class OnnxEngine:
                     raise BundleError(f"{path} is not a graph of a bundle: {error}") from None
                 try:
                     session = onnxruntime.InferenceSession(
-                        str(path), self._options, providers=["CPUExecutionProvider"]
+                        str(path), self._options, providers=[self._provider]
                     )
                 except Exception as error:  # ONNX Runtime's own exceptions share no narrower base
                     raise BundleError(
                         f"ONNX Runtime cannot load {path}: {_first_line(error)}"
                     ) from error
+                in_use = session.get_providers()
+                if in_use[:1] != [self._provider]:
+                    raise GpuError(
+                        f"ONNX Runtime does not run {path} with {self._provider}, which was asked "
+                        f"for, but with {', '.join(in_use)}"
+                    )
                 self._check(session, entry)
                 self._sessions[form, lag] = session
         return session

@@ -62,26 +62,37 @@ def _messages(
     data: bytes, wanted: set[int], known: set[int], what: str
 ) -> Iterator[tuple[int, bytes]]:
     """(field number, contents) of the wanted fields of one message; the others must be known."""
+    for number, kind, contents in fields(data):
+        if number not in known:
+            raise OnnxFileError(f"its {what} has a field {number} that no graph of a bundle has")
+        if number in wanted:
+            if kind != _BYTES:
+                raise OnnxFileError("it is not an ONNX file, or damaged")
+            yield number, contents
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(number, wire type, contents as stored) of the fields of one protobuf message.
+
+    Raises OnnxFileError for what is not one.
+    """
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
         number, kind = tag >> 3, tag & 7
-        if number not in known:
-            raise OnnxFileError(f"its {what} has a field {number} that no graph of a bundle has")
+        start = at
         if kind == _VARINT:
             _, end = _varint(data, at)
-            start = end
         elif kind == _BYTES:
             length, start = _varint(data, at)
             end = start + length
         elif kind in (_FIXED64, _FIXED32):
-            start, end = at, at + (8 if kind == _FIXED64 else 4)
+            end = at + (8 if kind == _FIXED64 else 4)
         else:
             raise OnnxFileError("it is not an ONNX file, or damaged")
-        if end > len(data) or (number in wanted and kind != _BYTES):
+        if end > len(data):
             raise OnnxFileError("it is not an ONNX file, or damaged")
-        if number in wanted:
-            yield number, data[start:end]
+        yield number, kind, data[start:end]
         at = end
 
 

@@ -18,18 +18,23 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 def graph_shapes(bundle: Bundle, entry: GraphEntry) -> tuple[Shapes, Shapes]:
     """Inputs and outputs of one graph; the first axis is the batch."""
+    return form_shapes(bundle, entry.form, entry.lag)
+
+
+def form_shapes(bundle: Bundle, form: str, lag: int | None) -> tuple[Shapes, Shapes]:
+    """Inputs and outputs of one form of the bundle's network, `lag` for streams."""
     spec = bundle.spec
     frame = (spec.joints_in, spec.features)
-    if entry.form == "sequence":
+    if form == "sequence":
         axes: tuple[int | None, ...] = (None, None)
         inputs: Shapes = {"keypoints": (None, None, *frame)}
     else:
         axes = (None,)
-        window = (spec.receptive_field,) if entry.form == "window" else ()
+        window = (spec.receptive_field,) if form == "window" else ()
         inputs = {"keypoints": (None, *window, *frame)}
     outputs: Shapes = {n: (*axes, s.joints_out, 3) for n, s in bundle.networks.items()}
-    if entry.lag is not None:
-        state = stream_state_shapes(bundle.networks, entry.lag)
+    if lag is not None:
+        state = stream_state_shapes(bundle.networks, lag)
         inputs |= {f"{name}_in": shape for name, shape in state.items()}
         outputs |= {f"{name}_out": shape for name, shape in state.items()}
     return inputs, outputs

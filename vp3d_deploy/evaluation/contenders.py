@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from vp3d_deploy.bundle import Bundle
-from vp3d_deploy.engines import ENGINES, open_engine
+from vp3d_deploy.engines import CPU_ENGINES, ENGINES, open_engine
 from vp3d_deploy.evaluation.engines import EnginePredictor
 from vp3d_deploy.evaluation.folded import PRECISION, folded_parameters
 from vp3d_deploy.evaluation.model import Model, Parameters
@@ -64,7 +64,8 @@ def find_contenders(
     else:
         missing.append(Unavailable("PyTorch", reason))
     if model.bundle is not None:
-        for name in engines or ENGINES:
+        default = ENGINES if model.bundle.engines else CPU_ENGINES
+        for name in engines or default:
             for precision in precisions or model.bundle.precisions:
                 if name != PYTORCH:
                     required = name in engines

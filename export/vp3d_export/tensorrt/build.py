@@ -1,0 +1,160 @@
+"""One engine: a graph of the bundle in, an engine file and what is known of it out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from vp3d_deploy.bundle import Bundle, EngineEntry, GraphEntry
+from vp3d_deploy.engines.gpu import Gpu
+from vp3d_deploy.engines.onnx_interface import form_shapes
+from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
+from vp3d_export.tensorrt.api import Advance, EngineBuilder, Profile
+from vp3d_export.tensorrt.inspection import Layer, layers_of, precision_problem
+from vp3d_export.tensorrt.onnx_axes import with_fixed_axes
+from vp3d_export.tensorrt.options import EngineOptions
+
+# In the graphs of vp3d_export/graphs/forms.py.
+BATCH_AXIS = "B"
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """entry: as the manifest lists it. layers: of which precision each is."""
+
+    entry: EngineEntry
+    layers: list[Layer]
+
+
+def engine_file_name(graph: GraphEntry, gpu: Gpu, version: str) -> str:
+    """For example "stream.lag0.fp16.sm87.trt10.3.0.engine"."""
+    capability = gpu.compute_capability.replace(".", "")
+    return f"{graph.file.removesuffix('.onnx')}.sm{capability}.trt{version}.engine"
+
+
+def build_engine(
+    trt: Any,
+    gpu: Gpu,
+    bundle: Bundle,
+    graph: GraphEntry,
+    options: EngineOptions,
+    directory: Path,
+    advance: Advance = lambda done, total: None,
+) -> BuiltEngine:
+    """Build `graph`'s engine into `directory`; to be called in the GPU's context.
+
+    advance: called with the steps of the build that are done, and how many there are.
+    Raises TensorRTError where TensorRT fails, or chose another precision than the graph's; no file
+    is left then.
+    """
+    path = bundle.file(graph.file)
+    builder = EngineBuilder(trt, graph.file)
+    model = path.read_bytes()
+    if graph.form == "stream":
+        model = with_fixed_axes(model, {BATCH_AXIS: options.stream_rows})
+    builder.parse(model, path)
+    builder.configure(graph.precision, options)
+    profiles = shape_profiles(bundle, graph, options)
+    if profiles:
+        builder.add_profile(profiles)
+    cache = timing_cache_file(gpu, trt.__version__) if options.timing_cache else None
+    if cache is not None:
+        builder.set_timing_cache(cache.read_bytes() if cache.is_file() else b"")
+    builder.show_progress(advance)
+    began = time.perf_counter()
+    plan = builder.build()
+    seconds = time.perf_counter() - began
+    if cache is not None:
+        _store(cache, builder.timing_cache())
+    information = inspect(trt, plan, graph.file, profiles, options)
+    layers = layers_of(information)
+    problem = precision_problem(layers, graph.precision)
+    if problem:
+        raise TensorRTError(f"TensorRT {trt.__version__} built {graph.file} wrongly: {problem}")
+    name = engine_file_name(graph, gpu, trt.__version__)
+    (directory / name).write_bytes(plan)
+    if options.detailed:
+        (directory / f"{name}.inspector.json").write_text(information, "utf-8")
+    details = {
+        "cuda": gpu.cuda_version,
+        "driver": gpu.driver_version,
+        "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "build_seconds": round(seconds, 1),
+        "graph": graph.file,
+        "profile": {k: [list(shape) for shape in shapes] for k, shapes in profiles.items()},
+        "options": options.to_dict(),
+        "layers": [layer.to_list() for layer in layers],
+    }
+    entry = EngineEntry(
+        file=name,
+        form=graph.form,
+        precision=graph.precision,
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        tensorrt=trt.__version__,
+        lag=graph.lag,
+        rows=options.stream_rows if graph.form == "stream" else None,
+        version_compatible=options.version_compatible,
+        hardware_compatible=options.hardware_compatible,
+        details=details,
+    )
+    return BuiltEngine(entry, layers)
+
+
+def shape_profiles(bundle: Bundle, graph: GraphEntry, options: EngineOptions) -> dict[str, Profile]:
+    """Smallest, likeliest and largest shape of each input that has a free axis: none in streams."""
+    if graph.form == "stream":
+        return {}
+    inputs, _ = form_shapes(bundle, graph.form, graph.lag)
+    padding = bundle.spec.receptive_field - 1
+    (shape,) = inputs.values()
+    batches, frames = options.batch, [padding + frames for frames in options.frames]
+
+    def filled(index: int) -> tuple[int, ...]:
+        free = [batches[index], frames[index]]
+        return tuple(free.pop(0) if axis is None else axis for axis in shape)
+
+    return {"keypoints": (filled(0), filled(1), filled(2))}
+
+
+def inspect(
+    trt: Any, plan: bytes, what: str, profiles: dict[str, Profile], options: EngineOptions
+) -> str:
+    """What the inspector says of a plan, at the likeliest shapes."""
+    loaded = Plan(trt, plan, what, host_code_allowed=options.version_compatible)
+    execution = None
+    if profiles:
+        execution = loaded.execution()
+        for name, (_, likeliest, _) in profiles.items():
+            execution.set_shape(name, likeliest)
+    information = loaded.information(execution)
+    if execution is not None:
+        execution.close()
+    loaded.close()
+    return json.dumps(json.loads(information), indent=1) if options.detailed else information
+
+
+def timing_cache_file(gpu: Gpu, version: str) -> Path:
+    """One per GPU and version, beside other programs' caches."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", gpu.name).strip("-") or "gpu"
+    capability = gpu.compute_capability.replace(".", "")
+    return base / "vp3d-deploy" / f"timing.{name}.sm{capability}.trt{version}.cache"
+
+
+def _store(path: Path, contents: bytes) -> None:
+    """Whole or not at all; a cache that cannot be kept is no reason to fail."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(contents)
+        os.replace(file.name, path)
+    except OSError:
+        return

@@ -1,0 +1,96 @@
+"""Which precision each layer of an engine really has, from the engine inspector's JSON.
+
+With detailed profiling, a layer is an object whose inputs and outputs say their format: TensorRT
+8 and 10 in one text ("Format/Datatype": "Half", or "Row major linear FP16 format"), 11 in two
+("Format" and "DataType"). The list of the engine's own tensors is "Bindings" before 11 and
+"I/O Tensors" from 11 on; it is not needed. Reference: NVIDIA's page "Migrating IEngineInspector
+Usage from TensorRT 10.x to 11.x".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from vp3d_deploy.engines.tensorrt_api import TensorRTError
+
+# In this order, since "BFloat16" and "Float16" hold "Float".
+_TYPES = (
+    ("bf16", r"BF16|BFloat16"),
+    ("fp16", r"FP16|Half|Float16"),
+    ("int8", r"INT8"),
+    ("int64", r"INT64"),
+    ("int32", r"INT32"),
+    ("bool", r"\bBool"),
+    ("fp32", r"FP32|Float"),
+)
+# Layers that only move or convert numbers say nothing of the arithmetic.
+_MOVES = re.compile(
+    r"reformat|constant|shuffle|noop|no.?op|slice|concat|gather|cast|identity", re.I
+)
+_QUANTISES = re.compile(r"quantize|scale", re.I)
+# Nodes whose products are in the precision's own type: all levels but the first.
+_PRODUCT = re.compile(r"\.level([1-9]\d*)\.(conv|mix)(?![a-z_])")
+
+
+class Layer(NamedTuple):
+    """types: of its inputs and outputs, sorted, "fp16" and so on."""
+
+    name: str
+    kind: str
+    types: tuple[str, ...]
+
+    def to_list(self) -> list[str]:
+        return [self.name, self.kind, "+".join(self.types)]
+
+
+def layers_of(information: str) -> list[Layer]:
+    """From `Plan.information`; raises TensorRTError where it does not say what is asked of it."""
+    try:
+        values = json.loads(information)
+        layers = [_layer(layer) for layer in values["Layers"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TensorRTError(f"the engine inspector's JSON is not understood: {error!r}") from None
+    if not layers:
+        raise TensorRTError("the engine inspector lists no layer")
+    return layers
+
+
+def precision_problem(layers: list[Layer], precision: str) -> str | None:
+    """One sentence where the builder did not use the precision that was asked for, or None."""
+    working = [layer for layer in layers if not _MOVES.search(layer.kind)] or layers
+    if not any(layer.types for layer in working):
+        return "the engine inspector says of no layer what precision it has"
+    if precision == "fp32":
+        low = [layer for layer in working if {"fp16", "bf16", "int8"} & set(layer.types)]
+        if low:
+            return f"layer {low[0].name!r} is {'+'.join(low[0].types)}, not fp32"
+        return None
+    # Quantising by itself is no arithmetic in 8 bits.
+    able = [layer for layer in working if not _QUANTISES.search(layer.kind)]
+    if not any(precision in layer.types for layer in able):
+        found = sorted({kind for layer in working for kind in layer.types})
+        return f"no layer computes in {precision}: the builder chose {', '.join(found)}"
+    # In int8 a layer that adds a bias may be one of its own, and float32.
+    for layer in working if precision == "fp16" else ():
+        if _PRODUCT.search(layer.name) and layer.types and precision not in layer.types:
+            return f"layer {layer.name!r} is {'+'.join(layer.types)}, not {precision}"
+    return None
+
+
+def _layer(values: Any) -> Layer:
+    if not isinstance(values, Mapping):
+        raise TypeError("layers are names alone, as without detailed profiling")
+    tensors = [*values.get("Inputs", ()), *values.get("Outputs", ())]
+    types = {kind for tensor in tensors if (kind := _type(tensor))}
+    return Layer(str(values["Name"]), str(values.get("LayerType", "?")), tuple(sorted(types)))
+
+
+def _type(tensor: Mapping[str, Any]) -> str | None:
+    said = {key.lower(): str(value) for key, value in tensor.items()}
+    text = said.get("datatype") or said.get("format/datatype") or said.get("format") or ""
+    if text.startswith("N/A"):
+        return None
+    return next((name for name, words in _TYPES if re.search(words, text, re.IGNORECASE)), None)

@@ -1,0 +1,294 @@
+"""A GPU made of host memory: pycuda's driver API and CUDA's graphs, as strict as the real ones.
+
+Work put into a stream happens when the stream is synchronised, not before, so a forgotten
+synchronisation shows. Copies take page-locked memory alone, every call wants a current context,
+memory is freed once and at its own address, and `leaks` tells what was never given back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tensorrt_contract.guarded import GuardedModule, guarded_module, made
+from tensorrt_contract.inventory import load
+
+PYCUDA = "pycuda-2026.1.json"
+_ALIGNMENT = 256
+
+
+class CudaFaultError(AssertionError):
+    """Something that a real GPU answers with an error, a wrong result or a crash."""
+
+
+class FakeGpu:
+    """name, compute_capability: what the device says it is. capture_fails: no graphs here."""
+
+    def __init__(self, name: str = "Orin", compute_capability: tuple[int, int] = (8, 7)) -> None:
+        self.name, self.compute_capability = name, compute_capability
+        self.capture_fails = False
+        self.memory: dict[int, bytearray] = {}
+        self.locked: dict[int, int] = {}
+        self.streams: dict[int, Any] = {}
+        self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.n_launches = 0
+        self.primary: Any = None
+        self._addresses = itertools.count(0x7F0000000000, 1 << 32)
+        self._handles = itertools.count(0x1000, 16)
+        self._contexts = threading.local()
+        self.module = self._pycuda()
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        """What is still held, by kind."""
+        held = {"device": self.memory, "host": self.locked, "graphs": self.graphs}
+        return {kind: len(things) for kind, things in held.items() if things}
+
+    @property
+    def stack(self) -> list[Any]:
+        if not hasattr(self._contexts, "stack"):
+            self._contexts.stack = []
+        return self._contexts.stack
+
+    def need_context(self, what: str) -> None:
+        if not self.stack:
+            raise CudaFaultError(f"{what} without a current context in this thread")
+
+    def allocate(self, n_bytes: int) -> int:
+        address = next(self._addresses)
+        # As a real allocation, it holds whatever was there before.
+        self.memory[address] = bytearray(b"\xff" * n_bytes)
+        return address
+
+    def view(self, address: int, n_bytes: int) -> np.ndarray:
+        """The device's bytes from `address` on; a fault where they are not one allocation's."""
+        for start, held in self.memory.items():
+            if start <= address and address + n_bytes <= start + len(held):
+                return np.frombuffer(held, np.uint8)[address - start : address - start + n_bytes]
+        raise CudaFaultError(f"an illegal memory access: {n_bytes} bytes at {address:#x}")
+
+    def stream(self, handle: int) -> Any:
+        if handle not in self.streams:
+            raise CudaFaultError(f"{handle:#x} is no stream")
+        return self.streams[handle]
+
+    def enqueue(self, stream: Any, work: Callable[[], None]) -> None:
+        if stream is None:
+            raise CudaFaultError("work in the default stream, which waits for everybody else's")
+        stream.put(work)
+
+    def new_handle(self) -> int:
+        return next(self._handles)
+
+    def _pycuda(self) -> GuardedModule:
+        gpu = self
+
+        class Context:
+            def do_push(self) -> None:
+                gpu.stack.append(self)
+
+            @classmethod
+            def do_pop(cls) -> None:
+                gpu.need_context("Context.pop")
+                gpu.stack.pop()
+
+        class Device:
+            def start(self, arg2: int | str) -> None:
+                if arg2 != 0:
+                    raise module.Error("cuDeviceGet failed: invalid device ordinal")
+
+            def do_name(self) -> str:
+                return gpu.name
+
+            def do_compute_capability(self) -> tuple[int, int]:
+                return gpu.compute_capability
+
+            def do_retain_primary_context(self) -> Any:
+                if gpu.primary is None:
+                    gpu.primary = made(module, "Context")
+                return gpu.primary
+
+        class Stream:
+            def start(self, flags: int = 0) -> None:
+                gpu.need_context("Stream()")
+                object.__setattr__(self, "queue", [])
+                object.__setattr__(self, "capturing", None)
+                object.__setattr__(self, "number", gpu.new_handle())
+                gpu.streams[self.number] = self
+
+            def get_handle(self) -> int:
+                return self.number
+
+            def put(self, work: Callable[[], None]) -> None:
+                (self.queue if self.capturing is None else self.capturing).append(work)
+
+            def do_synchronize(self) -> None:
+                gpu.need_context("Stream.synchronize")
+                if self.capturing is not None:
+                    raise module.Error("cuStreamSynchronize failed: stream is capturing")
+                while self.queue:
+                    self.queue.pop(0)()
+
+        class Event:
+            def start(self, flags: int = 0) -> None:
+                gpu.need_context("Event()")
+                object.__setattr__(self, "happened", None)
+
+            def do_record(self, stream: Any = None) -> Any:
+                object.__setattr__(self, "happened", None)
+                gpu.enqueue(stream, self._happen)
+                return self
+
+            def _happen(self) -> None:
+                object.__setattr__(self, "happened", next(gpu._handles))
+
+            def do_time_till(self, arg2: Any) -> float:
+                if self.happened is None or arg2.happened is None:
+                    raise module.Error("cuEventElapsedTime failed: not ready")
+                return (arg2.happened - self.happened) / 1000
+
+        class DeviceAllocation:
+            def start(self, address: int) -> None:
+                object.__setattr__(self, "address", address)
+
+            def do___int__(self) -> int:
+                return self.address
+
+            def do_free(self) -> None:
+                gpu.need_context("DeviceAllocation.free")
+                if gpu.memory.pop(self.address, None) is None:
+                    raise module.Error("device_allocation::free failed: invalid resource handle")
+
+        class Locked(np.ndarray):
+            """An array over page-locked memory; its `base` frees it, as pycuda's does."""
+
+            memory: Any = None
+
+            def __array_finalize__(self, parent: Any) -> None:
+                self.memory = getattr(parent, "memory", None)
+
+            @property
+            def base(self) -> Any:  # type: ignore[override]
+                return self.memory
+
+        class PagelockedHostAllocation:
+            def start(self, address: int, n_bytes: int) -> None:
+                object.__setattr__(self, "address", address)
+                gpu.locked[address] = n_bytes
+
+            def do_free(self) -> None:
+                gpu.need_context("PagelockedHostAllocation.free")
+                if gpu.locked.pop(self.address, None) is None:
+                    raise module.Error("pagelocked_host_allocation::free failed")
+
+        def mem_alloc(arg1: int) -> Any:
+            gpu.need_context("mem_alloc")
+            if arg1 <= 0:
+                raise module.Error("cuMemAlloc failed: invalid argument")
+            return made(module, "DeviceAllocation", address=gpu.allocate(arg1))
+
+        def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> Any:
+            gpu.need_context("pagelocked_empty")
+            array = np.full(shape, np.nan, dtype, order).view(Locked)
+            at = array.__array_interface__["data"][0]
+            array.memory = made(
+                module, "PagelockedHostAllocation", address=at, n_bytes=array.nbytes
+            )
+            return array
+
+        def host_bytes(array: np.ndarray) -> np.ndarray:
+            at = array.__array_interface__["data"][0]
+            for start, size in gpu.locked.items():
+                if start <= at and at + array.nbytes <= start + size:
+                    assert array.flags.c_contiguous
+                    return np.asarray(array).view(np.ndarray).reshape(-1).view(np.uint8)
+            raise CudaFaultError("an asynchronous copy of memory that is not page-locked")
+
+        def memcpy_htod_async(dest: Any, src: np.ndarray, stream: Any = None) -> None:
+            gpu.need_context("memcpy_htod_async")
+            to, source = gpu.view(int(dest), src.nbytes), host_bytes(src)
+            gpu.enqueue(stream, lambda: np.copyto(to, source))
+
+        def memcpy_dtoh_async(dest: np.ndarray, src: Any, stream: Any = None) -> None:
+            gpu.need_context("memcpy_dtoh_async")
+            target, source = host_bytes(dest), gpu.view(int(src), dest.nbytes)
+            gpu.enqueue(stream, lambda: np.copyto(target, source))
+
+        def memset_d8_async(dest: Any, data: int, size: int, stream: Any = None) -> None:
+            gpu.need_context("memset_d8_async")
+            target = gpu.view(int(dest), size)
+            gpu.enqueue(stream, lambda: target.fill(data))
+
+        def init(flags: int = 0) -> None:
+            pass
+
+        def get_driver_version() -> int:
+            return 12060
+
+        behaviours = {
+            name: thing for name, thing in locals().items() if name not in ("self", "gpu", "Locked")
+        }
+        module = guarded_module("pycuda.driver", load(PYCUDA), behaviours)
+        module.Error = type("Error", (Exception,), {})
+        return module
+
+
+class FakeCudaDriver:
+    """The functions of libcuda that vp3d_deploy/engines/cuda_graph.py calls."""
+
+    SUCCESS, INVALID, UNSUPPORTED = 0, 1, 900
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu = gpu
+
+    def cuStreamBeginCapture_v2(self, stream: int, mode: int) -> int:  # noqa: N802
+        self._gpu.need_context("cuStreamBeginCapture")
+        target = self._gpu.stream(stream)
+        if mode not in (0, 1, 2) or target.capturing is not None or target.queue:
+            return self.INVALID
+        object.__setattr__(target, "capturing", [])
+        return self.SUCCESS
+
+    def cuStreamEndCapture(self, stream: int, graph: Any) -> int:  # noqa: N802
+        target = self._gpu.stream(stream)
+        captured = target.capturing
+        object.__setattr__(target, "capturing", None)
+        if captured is None or self._gpu.capture_fails:
+            return self.UNSUPPORTED
+        graph._obj.value = self._gpu.new_handle()
+        self._gpu.graphs[graph._obj.value] = captured
+        return self.SUCCESS
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: int) -> int:  # noqa: N802
+        if graph.value not in self._gpu.graphs or flags:
+            return self.INVALID
+        executable._obj.value = self._gpu.new_handle()
+        self._gpu.graphs[executable._obj.value] = self._gpu.graphs[graph.value]
+        return self.SUCCESS
+
+    def cuGraphLaunch(self, executable: Any, stream: int) -> int:  # noqa: N802
+        self._gpu.need_context("cuGraphLaunch")
+        if executable.value not in self._gpu.graphs:
+            return self.INVALID
+        self._gpu.n_launches += 1
+        for work in self._gpu.graphs[executable.value]:
+            self._gpu.stream(stream).put(work)
+        return self.SUCCESS
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:  # noqa: N802
+        return self._destroy(executable)
+
+    def cuGraphDestroy(self, graph: Any) -> int:  # noqa: N802
+        return self._destroy(graph)
+
+    def cuGetErrorName(self, result: int, text: Any) -> int:  # noqa: N802
+        text._obj.value = b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
+        return self.SUCCESS
+
+    def _destroy(self, handle: ctypes.c_void_p) -> int:
+        return self.SUCCESS if self._gpu.graphs.pop(handle.value, None) else self.INVALID

@@ -1,0 +1,38 @@
+"""Put the doubles where the product imports TensorRT and CUDA from."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import dataclass
+
+import pytest
+
+from tensorrt_contract.double import tensorrt_double
+from tensorrt_contract.gpu_double import FakeCudaDriver, FakeGpu
+from tensorrt_contract.guarded import GuardedModule
+from vp3d_deploy.engines import cuda_graph, gpu, tensorrt
+
+
+@dataclass
+class Installed:
+    """What was put in place. trt: the module `tensorrt`."""
+
+    gpu: FakeGpu
+    trt: GuardedModule
+
+
+def install(patch: pytest.MonkeyPatch, version: str, device: FakeGpu | None = None) -> Installed:
+    """TensorRT of this version on a GPU of its own, or on `device`; `patch` takes them away."""
+    device = device or FakeGpu()
+    trt = tensorrt_double(device, version)
+    package = types.ModuleType("pycuda")
+    package.driver = device.module  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "tensorrt", trt)
+    patch.setitem(sys.modules, "pycuda", package)
+    patch.setitem(sys.modules, "pycuda.driver", device.module)
+    driver = FakeCudaDriver(device)
+    patch.setattr(cuda_graph, "_driver", lambda: driver)
+    patch.setattr(gpu, "_OPEN", {})
+    patch.setattr(tensorrt, "_WARNED", set())
+    return Installed(device, trt)

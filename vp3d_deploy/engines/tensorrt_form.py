@@ -1,0 +1,230 @@
+"""One form of a network on the GPU: its buffers, its execution context, and runs of any size."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vp3d_deploy.engines.cuda_graph import CudaGraph, CudaGraphError
+from vp3d_deploy.engines.gpu import Gpu, GpuError
+from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
+
+# TensorRT sets itself up in the first run of a shape, which cannot be captured.
+_RUNS_BEFORE_CAPTURE = 2
+_FLOAT_BYTES = 4
+
+
+class Repeated:
+    """The same work again and again: from the third time on as one captured CUDA graph.
+
+    problem: why there is no graph, once capturing has failed; the work goes on without.
+    """
+
+    def __init__(self, stream: Any, work: Callable[[], None], graphs: bool) -> None:
+        self._stream, self._work, self._graphs = stream, work, graphs
+        self._n_runs = 0
+        self._graph: CudaGraph | None = None
+        self.problem: str | None = None
+
+    @property
+    def is_captured(self) -> bool:
+        return self._graph is not None
+
+    def run(self) -> None:
+        """Put the work into the stream."""
+        due = self._graphs and self._n_runs == _RUNS_BEFORE_CAPTURE
+        self._n_runs += 1
+        if due and self._graph is None and self.problem is None:
+            self._capture()
+        if self._graph is not None:
+            self._graph.launch()
+        else:
+            self._work()
+
+    def close(self) -> None:
+        if self._graph is not None:
+            self._graph.close()
+            self._graph = None
+
+    def _capture(self) -> None:
+        self._stream.synchronize()
+        try:
+            self._graph = CudaGraph(self._stream.handle, self._work)
+        except (CudaGraphError, TensorRTError, GpuError) as error:
+            self.problem = str(error)
+            warnings.warn(
+                f"runs without a CUDA graph, which takes longer: {error}", RuntimeWarning,
+                stacklevel=2,
+            )  # fmt: skip
+
+
+class Stopwatch:
+    """CUDA events around a run. ms: of the last one, None before or where it is off."""
+
+    def __init__(self, gpu: Gpu, stream: Any, enabled: bool) -> None:
+        self._stream = stream
+        self._events = (gpu.event(), gpu.event()) if enabled else None
+        self.ms: float | None = None
+
+    def start(self) -> None:
+        if self._events:
+            self._events[0].record(self._stream)
+
+    def stop(self) -> None:
+        if self._events:
+            self._events[1].record(self._stream)
+
+    def read(self) -> None:
+        """Once the stream is synchronised."""
+        if self._events:
+            self.ms = self._events[0].time_till(self._events[1])
+
+    def close(self) -> None:
+        self._events = None
+
+
+class FormRunner:
+    """Windows or sequences, for one thread at a time: hold `lock`, and the GPU's context.
+
+    Buffers are as large as the engine's profile allows, and longer input goes through in pieces.
+    """
+
+    def __init__(self, gpu: Gpu, plan: Plan, what: str, *, graphs: bool, timings: bool) -> None:
+        self.lock = threading.Lock()
+        self.n_runs = 0
+        self._closed = False
+        self._gpu, self._what, self._use_graphs = gpu, what, graphs
+        self._execution = plan.execution()
+        self._stream = gpu.stream()
+        self._stopwatch = Stopwatch(gpu, self._stream, timings)
+        self._smallest, _, self._largest = plan.profile("keypoints")
+        self._execution.set_shape("keypoints", self._largest)
+        names = [tensor.name for tensor in plan.tensors if not tensor.is_input]
+        shapes = {"keypoints": self._largest, **{n: self._execution.shape(n) for n in names}}
+        self._device = {n: gpu.allocate(_FLOAT_BYTES * _size(s)) for n, s in shapes.items()}
+        self._host = {n: gpu.page_locked([_size(s)]) for n, s in shapes.items()}
+        for name, buffer in self._device.items():
+            self._execution.set_address(name, buffer.pointer)
+        self._shape = self._largest
+        self._views: dict[str, np.ndarray] = {}
+        self._repeated = Repeated(self._stream, self._enqueue, graphs)
+        self._take_shape(self._largest)
+
+    @property
+    def gpu_ms(self) -> float | None:
+        return self._stopwatch.ms
+
+    @property
+    def is_captured(self) -> bool:
+        return self._repeated.is_captured
+
+    def run_batches(self, keypoints: np.ndarray) -> dict[str, np.ndarray]:
+        """(B, ...) of any B -> outputs by name, (B, ...)."""
+        self._check(keypoints)
+        together = self._largest[0]
+        starts = range(0, max(1, len(keypoints)), together)
+        return _joined([self._run(keypoints[start : start + together]) for start in starts], 0)
+
+    def run_clips(self, keypoints: np.ndarray, receptive_field: int) -> dict[str, np.ndarray]:
+        """(B, T+R-1, J, F) of any B and T -> outputs by name, (B, T, J_out, 3)."""
+        self._check(keypoints)
+        overlap = receptive_field - 1
+        answers = keypoints.shape[1] - overlap
+        if answers < 1:
+            raise ValueError(
+                f"keypoints of shape {keypoints.shape}: a network of {receptive_field} frames "
+                f"needs as many"
+            )
+        together = self._largest[1] - overlap
+        starts = range(0, answers, together)
+        pieces = [keypoints[:, start : start + together + overlap] for start in starts]
+        return _joined([self.run_batches(piece) for piece in pieces], 1)
+
+    def close(self) -> None:
+        """Give everything back; the runner is of no use afterwards."""
+        self._closed = True
+        self._stream.synchronize()
+        self._repeated.close()
+        self._stopwatch.close()
+        self._execution.close()
+        self._views.clear()
+        for array in self._host.values():
+            self._gpu.free_page_locked(array)
+        for buffer in self._device.values():
+            buffer.free()
+        self._host.clear()
+        self._device.clear()
+        del self._stream
+
+    def _check(self, keypoints: np.ndarray) -> None:
+        if self._closed:
+            raise RuntimeError("this engine is closed; open its bundle again")
+        fixed = slice(2, None) if self._smallest[1] != self._largest[1] else slice(1, None)
+        fits = keypoints.ndim == len(self._largest)
+        if not fits or keypoints.shape[fixed] != self._largest[fixed]:
+            raise ValueError(
+                f"keypoints have shape {keypoints.shape}; {self._what} takes up to {self._largest}"
+            )
+
+    def _run(self, keypoints: np.ndarray) -> dict[str, np.ndarray]:
+        """At most the largest shape; what is smaller than the smallest is filled up."""
+        if not len(keypoints):
+            shapes = {name: view.shape[1:] for name, view in self._views.items()}
+            return {n: np.zeros((0, *s), np.float32) for n, s in shapes.items() if n != "keypoints"}
+        filled = tuple(max(pair) for pair in zip(keypoints.shape, self._smallest, strict=True))
+        if filled != self._shape:
+            self._take_shape(filled)
+        into = self._views["keypoints"]
+        if filled != keypoints.shape:
+            into[...] = 0
+        into[tuple(slice(0, n) for n in keypoints.shape)] = keypoints
+        self._stopwatch.start()
+        self._repeated.run()
+        self._stopwatch.stop()
+        self._stream.synchronize()
+        self._stopwatch.read()
+        self.n_runs += 1
+        missing = filled[1] - keypoints.shape[1] if len(filled) > 1 else 0
+        return {
+            name: _kept(view, len(keypoints), missing)
+            for name, view in self._views.items()
+            if name != "keypoints"
+        }
+
+    def _take_shape(self, shape: tuple[int, ...]) -> None:
+        """A captured graph is good for the shape that it was captured with alone."""
+        self._repeated.close()
+        self._repeated = Repeated(self._stream, self._enqueue, self._use_graphs)
+        self._execution.set_shape("keypoints", shape)
+        self._shape = shape
+        for name, flat in self._host.items():
+            own = self._execution.shape(name)
+            self._views[name] = flat[: _size(own)].reshape(own)
+
+    def _enqueue(self) -> None:
+        gpu, stream = self._gpu, self._stream
+        gpu.upload(self._device["keypoints"], self._views["keypoints"], stream)
+        self._execution.enqueue(stream.handle)
+        for name, view in self._views.items():
+            if name != "keypoints":
+                gpu.download(view, self._device[name], stream)
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))
+
+
+def _kept(view: np.ndarray, count: int, missing: int) -> np.ndarray:
+    """A copy, since the next run writes into the view, without what only filled the shape up."""
+    kept = view[:count]
+    return np.array(kept[:, : view.shape[1] - missing] if missing else kept)
+
+
+def _joined(pieces: list[dict[str, np.ndarray]], axis: int) -> dict[str, np.ndarray]:
+    if len(pieces) == 1:
+        return pieces[0]
+    return {name: np.concatenate([piece[name] for piece in pieces], axis) for name in pieces[0]}
