@@ -115,7 +115,7 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     add("--engine", nargs="+", default=[], metavar="NAME", help="only these of a bundle's "
         f"engines, and PyTorch: {', '.join((*ENGINES, PYTORCH))}")  # fmt: skip
     add("--precision", nargs="+", default=[], metavar="NAME", help="only these of a bundle's: "
-        "fp32, fp16")  # fmt: skip
+        "fp32, fp16, int8")  # fmt: skip
     add("--ckpt", type=Path, metavar="FILE", help="the checkpoint that a bundle was exported from, "
         "to compare with; without it PyTorch runs the bundle's folded weights")  # fmt: skip
     add("--causal", action="store_true", default=None, help="a checkpoint's network looks only "
