@@ -83,6 +83,7 @@ def _benchmark(
 ) -> int:
     from vp3d_bench.document import Document, write_json
     from vp3d_bench.measure import Run
+    from vp3d_bench.power.frames import meter_if
     from vp3d_bench.ratios import all_ratios
     from vp3d_bench.report import print_report
 
@@ -91,8 +92,8 @@ def _benchmark(
     document = Document(
         subject.bundle, subject.threads, describe_machine(), command, lags, asdict(settings)
     )
-    with _Progress() as progress:
-        Run(subject, settings, everybody, names, lags, progress).measure(document)
+    with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
+        Run(subject, settings, everybody, names, lags, progress, meter).measure(document)
     document.ratios = all_ratios(document)
     print_report(document)
     if options.output is not None:
@@ -116,13 +117,16 @@ def _live(
     """One of the modes that push frames to live streams."""
     from vp3d_bench.document import write_json
     from vp3d_bench.live import choose_streams, run_paced, run_soak
+    from vp3d_bench.power.frames import meter_if
 
     streams = choose_streams(subject, everybody, options.contenders, lags)
-    with _Progress() as progress:
+    with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
         if options.paced is not None:
             people = (options.people or [1])[0]
             seconds = options.seconds or 60.0
-            values, faults = run_paced(subject, streams, options.paced, seconds, people, progress)
+            values, faults = run_paced(
+                subject, streams, options.paced, seconds, people, progress, meter
+            )
         else:
             values, faults = run_soak(subject, streams, options.soak, progress)
     if options.output is not None:

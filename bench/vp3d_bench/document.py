@@ -11,6 +11,7 @@ from typing import Any
 
 from vp3d_bench.accuracy import Accuracy
 from vp3d_bench.contenders.base import Contender
+from vp3d_bench.power.frames import PowerResult
 from vp3d_bench.stage import Stage
 from vp3d_bench.statistics import Spread
 from vp3d_deploy.bundle import Bundle
@@ -62,6 +63,7 @@ class Document:
     throughput: dict[str, Any] = field(default_factory=dict)
     openings: dict[str, dict[str, Any]] = field(default_factory=dict)
     push: dict[str, Any] = field(default_factory=dict)
+    power: PowerResult | None = None
     ratios: dict[str, NamedRatio] = field(default_factory=dict)
 
     def take(self, stage: Stage) -> None:
@@ -100,6 +102,7 @@ class Document:
             "throughput": throughput,
             "opening": dict(self.openings),
             "push_us": dict(self.push),
+            "power": None if self.power is None else self.power.to_dict(),
             "ratios": {name: asdict(ratio) for name, ratio in self.ratios.items()},
         }
 

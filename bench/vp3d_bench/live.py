@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from vp3d_bench.contenders.base import STREAM, Contender, UnavailableError
 from vp3d_bench.contenders.line_up import LineUp, select
 from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import PACED, SOAK
 from vp3d_bench.paced import Camera, pace
+from vp3d_bench.power import PowerMeter
+from vp3d_bench.power.frames import FrameEnergy, begin
+from vp3d_bench.power.report import energy_table
 from vp3d_bench.push import IMAGE_SIZE, pixels
 from vp3d_bench.report import TABLE_WIDTH, milliseconds, table
 from vp3d_bench.soak import soak
@@ -24,6 +29,8 @@ from vp3d_deploy.engines import open_engine
 Progress = Callable[[str, int, int], None]
 # Frames of motion that are shown again and again; a prime, in step with nothing.
 CLIP_FRAMES = 997
+# How long the machine's power at rest is measured, seconds.
+IDLE_S = 5.0
 
 
 def choose_streams(
@@ -48,22 +55,34 @@ def run_paced(
     seconds: float,
     people: int,
     progress: Progress,
+    meter: PowerMeter | None = None,
 ) -> tuple[dict[str, Any], int]:
     """One stream after the other; the result, and 0: a late answer is a finding, not a fault."""
     camera = Camera(hertz, max(1, round(seconds * hertz)))
     shown = pixels(subject.bundle, people, CLIP_FRAMES)
     results = {}
+    power = None if meter is None else begin(meter, IDLE_S)
     for contender in streams:
-        with _lifter(subject, contender).stream(IMAGE_SIZE, contender.lag or 0) as stream:
+        with (
+            _lifter(subject, contender).stream(IMAGE_SIZE, contender.lag or 0) as stream,
+            nullcontext() if meter is None else meter.window() as window,
+        ):
             frames = _pushed(shown)
             results[contender.name] = pace(
                 lambda count: stream.push(frames[count % CLIP_FRAMES]),  # noqa: B023
                 camera,
                 progress=lambda done, total: progress(contender.label, done, total),  # noqa: B023
             )
+        if power is not None and window is not None:
+            spent = FrameEnergy(camera.frames, window.energy, power.idle.mean_mw)
+            power.frames[contender.name] = spent
     _print_paced(streams, results, camera, people)
+    if power is not None:
+        labels = {contender.name: contender.label for contender in streams}
+        _print_wide(energy_table(power, labels, "The same frames"))
     values = {name: found.to_dict() for name, found in results.items()}
-    return {"kind": PACED, **asdict(camera), "people": people, "streams": values}, 0
+    found = {"kind": PACED, **asdict(camera), "people": people, "streams": values}
+    return {**found, "power": None if power is None else power.to_dict()}, 0
 
 
 def run_soak(
@@ -107,8 +126,6 @@ def _pushed(shown: Any) -> list[Any]:
 def _print_paced(
     streams: Sequence[Contender], results: dict[str, Any], camera: Camera, people: int
 ) -> None:
-    console = Console()
-    console.width = max(console.width, TABLE_WIDTH)
     crowd = "one person" if people == 1 else f"{people} people"
     made = table(
         f"A camera of {camera.hertz:g} frames per second, {camera.frames:,} frames, {crowd}: ms",
@@ -124,6 +141,12 @@ def _print_paced(
             first = word == "answer"
             made.add_row(contender.label if first else "", word, *_cells(of),
                          f"{found.missed:,}" if first else "")  # fmt: skip
+    _print_wide(made)
+
+
+def _print_wide(made: Table) -> None:
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
     console.print(made)
 
 

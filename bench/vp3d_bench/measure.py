@@ -13,6 +13,8 @@ from vp3d_bench.contenders.line_up import LineUp
 from vp3d_bench.document import Document, Member
 from vp3d_bench.floors import ARITHMETIC, arithmetic, arithmetic_name, weights_read
 from vp3d_bench.opening import measure_openings
+from vp3d_bench.power import PowerMeter
+from vp3d_bench.power.frames import energy_of_steps
 from vp3d_bench.push import measure_push
 from vp3d_bench.settings import Settings
 from vp3d_bench.stage import Stage, close_all, people_in_words, steps
@@ -31,7 +33,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class Run:
-    """names: of the contenders that take part, from `line_up`."""
+    """names: of the contenders that take part, from `line_up`. meter: to measure energy with."""
 
     subject: Subject
     settings: Settings
@@ -39,6 +41,7 @@ class Run:
     names: Sequence[str]
     lags: Sequence[int]
     progress: Progress = lambda what, done, total: None
+    meter: PowerMeter | None = None
 
     def measure(self, document: Document) -> None:
         """All of it, into `document`, part by part."""
@@ -78,6 +81,10 @@ class Run:
             self._arithmetic(document, 1),
             progress=self._part("1 person"),
         )
+        if self.meter is not None:
+            document.power = energy_of_steps(
+                steps(ready, expected), self.meter, self.settings.energy_s, self._part("energy")
+            )
         close_all(ready)
         document.take_latency(1, timed)
 

@@ -15,6 +15,7 @@ examples:
   vp3d-bench walker.vp3d --quick --contenders 'native-*' onnxruntime-plain
   vp3d-bench --compare before.json after.json
   vp3d-bench walker.vp3d --paced 50 --seconds 60           a camera of 50 frames per second
+  vp3d-bench walker.vp3d --power                           millijoules per frame too
   vp3d-bench small.vp3d --soak 4300000                     a day of frames
 """
 
@@ -62,6 +63,9 @@ def _add_measure(group: argparse._ArgumentGroup) -> None:
     add("--people", nargs="+", type=_count, metavar="N", help="how many share a call (default: 1 2 "
         "4 8 16 32 64; with --paced: 1)")  # fmt: skip
     add("--frames", type=_count, metavar="N", help="of the long clip (default: 10000)")
+    add("--power", action="store_true", help="energy per frame too: of a Jetson (tegrastats) or an "
+        "NVIDIA GPU (NVML); also with --paced")  # fmt: skip
+    add("--power-gpu", type=_number, metavar="N", help="of this GPU, as nvidia-smi numbers them")
     add("--rounds", type=_count, metavar="N", help="how often everybody gets a turn with one "
         "person (default: 20)")  # fmt: skip
 
@@ -79,6 +83,9 @@ def check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         parser.error("which bundle is to be measured? give the path of a NAME.vp3d, or --compare")
     if options.seconds is not None and options.paced is None:
         parser.error("--seconds belongs to --paced HZ")
+    options.power = options.power or options.power_gpu is not None
+    if options.power and work and work != ["paced"]:
+        parser.error(f"--power measures the energy of frames; --{work[0]} does something else")
     if options.output is not None and options.compare is not None:
         parser.error("--compare writes nothing; leave out --output")
     if options.output is not None and options.output.suffix != ".json":
@@ -100,6 +107,12 @@ def _positive(text: str) -> float:
 def _count(text: str) -> int:
     if not re.fullmatch(r"\d{1,12}", text) or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 1 on")
+    return int(text)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number from 0 on")
     return int(text)
 
 

@@ -35,6 +35,12 @@ def print_report(document: Document, console: Console | None = None) -> None:
         console.print(_opening_table(document))
     if document.push:
         console.print(_push_line(document.push), highlight=False)
+    if document.power is not None:
+        # Imported here, since it draws its table with what is above.
+        from vp3d_bench.power.report import energy_table
+
+        labels = {name: member.label for name, member in document.members.items()}
+        console.print(energy_table(document.power, labels, "One person, each alone"))
     for made in _ratio_tables(document.ratios):
         console.print(made)
     busy = document.machine["load_average"]

@@ -13,6 +13,7 @@ class Settings:
 
     peers_ms: peers, which compute a window per person, are timed with several people as long as
         a call may be expected to take less than this.
+    energy_s: how long each contender runs when its energy is measured, seconds.
     openings: fresh processes per contender; the best of them counts. pushes: of LiveStream.push.
     """
 
@@ -22,6 +23,7 @@ class Settings:
     crowd: Turns
     throughput: Turns
     peers_ms: float
+    energy_s: float
     openings: int
     pushes: int
 
@@ -33,6 +35,7 @@ FULL = Settings(
     crowd=Turns(rounds=8, calls=20, settle=2),
     throughput=Turns(rounds=5, calls=1, settle=0, fewest=1),
     peers_ms=450.0,
+    energy_s=5.0,
     openings=3,
     pushes=2000,
 )
@@ -44,6 +47,7 @@ QUICK = Settings(
     crowd=Turns(rounds=3, calls=4, settle=1, budget_s=0.1, rest_s=0.01),
     throughput=Turns(rounds=2, calls=1, settle=0, fewest=1, rest_s=0.01),
     peers_ms=100.0,
+    energy_s=2.0,
     openings=1,
     pushes=100,
 )

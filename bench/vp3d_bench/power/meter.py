@@ -76,7 +76,7 @@ class PowerMeter:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.source = source
-        self._clock, self._sleep = clock, sleep
+        self.clock, self._sleep = clock, sleep
         self._times: list[float] = []
         self._readings: list[Reading] = []
         self._lock = threading.Lock()
@@ -109,9 +109,9 @@ class PowerMeter:
     def window(self) -> Iterator[Window]:
         """Measures what its block uses. Raises PowerError if the block is too short."""
         found = Window()
-        begin = self._clock()
+        begin = self.clock()
         yield found
-        found._energy = self._energy_between(begin, self._clock())
+        found._energy = self._energy_between(begin, self.clock())
 
     def rest(self, seconds: float) -> Energy:
         """What the machine uses while this program does nothing."""
@@ -124,7 +124,7 @@ class PowerMeter:
             while not self._closed:
                 reading = self.source.read()
                 with self._lock:
-                    self._times.append(self._clock())
+                    self._times.append(self.clock())
                     self._readings.append(reading)
                 self._began.set()
         except PowerError as error:
