@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from vp3d_deploy.bundle import Bundle, GraphEntry
-from vp3d_deploy.engines.onnx_interface import Shapes, graph_shapes, stream_state_shapes
+from vp3d_deploy.bundle import Bundle, EngineEntry, GraphEntry
+from vp3d_deploy.engines.onnx_interface import Shapes, form_shapes, stream_state_shapes
 from vp3d_export.triton.textproto import Message, Name, render
 
 # Of each platform: the backend that runs it, the platform's name there, and its model file.
@@ -47,6 +48,7 @@ class Serving:
     max_batch: the most requests (of the window) or sequences (of the stream) in one call.
     max_streams: how many sequences may be open at once; more wait for their turn.
     idle_s: after how many seconds without a frame the server forgets a sequence.
+    gpu: of the server, where a bundle holds TensorRT engines for several; name or capability.
     queue_delay_us: how long a window may wait for others to share its call, microseconds. A frame
         of a stream never waits.
     """
@@ -55,36 +57,65 @@ class Serving:
     max_batch: int = 32
     max_streams: int = 128
     idle_s: float = 60.0
+    gpu: str | None = None
     queue_delay_us: int = 200
 
 
-def model_config(name: str, bundle: Bundle, graph: GraphEntry, serving: Serving) -> str:
-    """The text of config.pbtxt for the model `name`, one graph of `bundle`."""
+def model_config(
+    name: str, bundle: Bundle, source: GraphEntry | EngineEntry, serving: Serving
+) -> str:
+    """The text of config.pbtxt for the model `name`, one graph or engine of `bundle`."""
     backend, platform, file = BACKENDS[serving.platform]
-    inputs, outputs = graph_shapes(bundle, graph)
+    max_batch = _max_batch(source, serving)
+    inputs, outputs = form_shapes(bundle, source.form, source.lag)
     states: Shapes = {}
-    if graph.lag is not None:
-        states = stream_state_shapes(bundle.networks, graph.lag)
+    if source.lag is not None:
+        states = stream_state_shapes(bundle.networks, source.lag)
+    dims = _Dims(batched=max_batch > 0)
+    plain = [(n, s) for n, s in inputs.items() if not _is_state(n, "_in", states)]
+    answers = [(n, s) for n, s in outputs.items() if not _is_state(n, "_out", states)]
     fields = [
         ("name", name),
         ("backend", backend),
         ("platform", platform),
         ("default_model_filename", file),
-        ("max_batch_size", serving.max_batch),
-        *[("input", _tensor(n, s)) for n, s in inputs.items() if not _is_state(n, "_in", states)],
-        *[
-            ("output", _tensor(n, s))
-            for n, s in outputs.items()
-            if not _is_state(n, "_out", states)
-        ],
+        ("max_batch_size", max_batch),
+        *[("input", _tensor(n, dims(s))) for n, s in plain],
+        *[("output", _tensor(n, dims(s))) for n, s in answers],
     ]
-    if graph.form == "window":
+    if source.form == "window":
         delay = ("max_queue_delay_microseconds", serving.queue_delay_us)
-        fields += [("dynamic_batching", Message(delay)), ("model_warmup", _warmup(inputs))]
-    elif graph.form == "stream":
-        fields += [("sequence_batching", _sequences(states, serving))]
-    fields += [("parameters", _parameter(*pair)) for pair in _facts(bundle, graph).items()]
-    return f"{HEADER}\n{_NOTES[graph.form]}{render(Message(*fields))}"
+        fields += [("dynamic_batching", Message(delay)), ("model_warmup", _warmup(plain, dims))]
+    else:
+        fields += [("sequence_batching", _sequences(states, dims, serving, max_batch))]
+    fields += [("parameters", _parameter(*pair)) for pair in _facts(bundle, source).items()]
+    return f"{HEADER}\n{_NOTES[source.form]}{render(Message(*fields))}"
+
+
+def _max_batch(source: GraphEntry | EngineEntry, serving: Serving) -> int:
+    """0 is the server's word for a model whose shapes, the batch of one included, are fixed."""
+    if isinstance(source, GraphEntry):
+        return serving.max_batch
+    if source.rows is not None:
+        return 0
+    try:
+        most = int(source.details["profile"]["keypoints"][2][0])
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise TritonError(
+            f"the manifest does not tell the optimisation profile of {source.file}; build the "
+            "engine again"
+        ) from None
+    return max(1, min(serving.max_batch, most))
+
+
+@dataclass(frozen=True)
+class _Dims:
+    """Shapes as a configuration has them: without the batch, unless the model has none."""
+
+    batched: bool
+
+    def __call__(self, shape: tuple[int | None, ...]) -> list[int]:
+        return [*([] if self.batched else [1]), *(-1 if n is None else n for n in shape[1:])]
 
 
 _NOTES = {
@@ -99,57 +130,37 @@ def _is_state(name: str, suffix: str, states: Shapes) -> bool:
     return name.endswith(suffix) and name.removesuffix(suffix) in states
 
 
-def _tensor(name: str, shape: tuple[int | None, ...]) -> Message:
-    return Message(("name", name), ("data_type", _FLOAT), ("dims", _dims(shape)))
+def _tensor(name: str, dims: list[int]) -> Message:
+    return Message(("name", name), ("data_type", _FLOAT), ("dims", dims))
 
 
-def _dims(shape: tuple[int | None, ...]) -> list[int]:
-    """Without the batch."""
-    return [-1 if axis is None else axis for axis in shape[1:]]
-
-
-def _warmup(inputs: Shapes) -> Message:
+def _warmup(inputs: list[tuple[str, tuple[int | None, ...]]], dims: _Dims) -> Message:
     """One window when the model is loaded, so that the first client does not wait for it."""
+    fields: list[tuple[str, Any]] = [("name", "one window"), ("batch_size", 1)]
+    for name, shape in inputs:
+        zeros = Message(("data_type", _FLOAT), ("dims", dims(shape)), ("zero_data", True))
+        fields.append(("inputs", Message(("key", name), ("value", zeros))))
+    return Message(*fields)
+
+
+def _sequences(states: Shapes, dims: _Dims, serving: Serving, max_batch: int) -> Message:
+    _check_pairing([(f"{name}_in", f"{name}_out") for name in states])
+    oldest = Message(
+        ("max_candidate_sequences", max(serving.max_streams, max_batch)),
+        ("max_queue_delay_microseconds", 0),
+    )
     return Message(
-        ("name", "one window"),
-        ("batch_size", 1),
-        *[
-            (
-                "inputs",
-                Message(
-                    ("key", name),
-                    (
-                        "value",
-                        Message(("data_type", _FLOAT), ("dims", _dims(shape)), ("zero_data", True)),
-                    ),
-                ),
-            )
-            for name, shape in inputs.items()
-        ],
+        ("max_sequence_idle_microseconds", round(serving.idle_s * 1e6)),
+        ("oldest", oldest),
+        *[("state", _state(name, dims(shape))) for name, shape in states.items()],
     )
 
 
-def _sequences(states: Shapes, serving: Serving) -> Message:
-    names = [(f"{name}_in", f"{name}_out") for name in states]
-    _check_pairing(names)
+def _state(name: str, dims: list[int]) -> Message:
+    kind = (("data_type", _FLOAT), ("dims", dims))
     return Message(
-        ("max_sequence_idle_microseconds", round(serving.idle_s * 1e6)),
-        ("oldest", Message(
-            ("max_candidate_sequences", max(serving.max_streams, serving.max_batch)),
-            ("max_queue_delay_microseconds", 0),
-        )),
-        *[
-            ("state", _state(*pair, shape))
-            for pair, shape in zip(names, states.values(), strict=True)
-        ],
-    )  # fmt: skip
-
-
-def _state(input_name: str, output_name: str, shape: tuple[int | None, ...]) -> Message:
-    kind = (("data_type", _FLOAT), ("dims", _dims(shape)))
-    return Message(
-        ("input_name", input_name),
-        ("output_name", output_name),
+        ("input_name", f"{name}_in"),
+        ("output_name", f"{name}_out"),
         *kind,
         ("initial_state", Message(("name", "nothing seen"), *kind, ("zero_data", True))),
     )
@@ -168,11 +179,11 @@ def _check_pairing(names: list[tuple[str, str]]) -> None:
             )
 
 
-def _facts(bundle: Bundle, graph: GraphEntry) -> Mapping[str, str]:
+def _facts(bundle: Bundle, source: GraphEntry | EngineEntry) -> Mapping[str, str]:
     """What a client should know, which it can ask the server for."""
     facts = {
-        "vp3d_form": graph.form,
-        "vp3d_precision": graph.precision,
+        "vp3d_form": source.form,
+        "vp3d_precision": source.precision,
         "vp3d_fps": f"{bundle.fps:g}",
         "vp3d_receptive_field": str(bundle.spec.receptive_field),
         "vp3d_lookahead": str(bundle.spec.lookahead),
@@ -180,8 +191,11 @@ def _facts(bundle: Bundle, graph: GraphEntry) -> Mapping[str, str]:
         "vp3d_output_skeleton": bundle.skeleton_out.name,
         "vp3d_output_joints": ",".join(bundle.skeleton_out.joints),
     }
-    if graph.lag is not None:
-        facts["vp3d_lag"] = str(graph.lag)
+    if source.lag is not None:
+        facts["vp3d_lag"] = str(source.lag)
+    if isinstance(source, EngineEntry):
+        facts["vp3d_gpu"] = f"{source.gpu}, compute capability {source.compute_capability}"
+        facts["vp3d_tensorrt"] = source.tensorrt
     return facts
 
 

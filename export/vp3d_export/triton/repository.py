@@ -15,20 +15,29 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from vp3d_deploy.bundle import Bundle, GraphEntry
+from vp3d_deploy.bundle import Bundle, EngineEntry, GraphEntry
 from vp3d_deploy.engines import DEFAULT_PRECISIONS
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_export.bundle_writer import LOCK, OutputError, partial_directory
 from vp3d_export.triton.config import BACKENDS, HEADER, Serving, TritonError, model_config
+from vp3d_export.triton.engine_choice import chosen_engine
 
 CONFIG = "config.pbtxt"
 VERSION = "1"
-# Of an engine file's precisions, the first that a bundle holds; graphs have engines/__init__.py's.
-ENGINE_PRECISIONS = ("fp16", "int8", "fp32")
+# By default a model has the first of these that the bundle holds; engines: engine_choice.py.
+GRAPH_PRECISIONS = DEFAULT_PRECISIONS["onnx"]
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A model to write: its config.pbtxt, and its files by their names in the repository."""
+
+    name: str
+    config: str
+    files: dict[str, Path]
 
 
 def write_repository(
@@ -51,20 +60,19 @@ def write_repository(
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{directory} cannot be written: {error.strerror}") from None
-    for name, *_ in planned:
-        _check_free(directory / name)
+    for model in planned:
+        _check_free(directory / model.name)
     written = []
-    for name, graph, files, model_serving in planned:
-        progress(f"writing {name}")
-        with partial_directory(directory / name) as partial:
+    for model in planned:
+        progress(f"writing {model.name}")
+        with partial_directory(directory / model.name) as partial:
             version = partial / VERSION
             version.mkdir()
-            for stored_as, path in files.items():
+            for stored_as, path in model.files.items():
                 shutil.copyfile(path, version / stored_as)
-            text = model_config(name, bundle, graph, model_serving)
-            (partial / CONFIG).write_text(text, "utf-8")
-            _put(partial, directory / name)
-        written.append(directory / name)
+            (partial / CONFIG).write_text(model.config, "utf-8")
+            _put(partial, directory / model.name)
+        written.append(directory / model.name)
     return written
 
 
@@ -74,37 +82,33 @@ def model_prefix(bundle: Bundle) -> str:
     return name or "vp3d"
 
 
-def _planned(
-    bundle: Bundle, serving: Serving, precision: str | None
-) -> Iterator[tuple[str, GraphEntry, dict[str, Path], Serving]]:
-    """Of each model: its name, its graph, what files it takes from where, and how it is served."""
+def _planned(bundle: Bundle, serving: Serving, precision: str | None) -> Iterator[_Planned]:
     graphs = [graph for graph in bundle.graphs if graph.form in ("window", "stream")]
-    held = sorted({g.precision for g in graphs})
     if not graphs:
         raise TritonError(
             f"{bundle.path} has neither the window nor the stream form, which are what a server "
             "runs; export again with --forms window,stream"
         )
+    held = tuple(dict.fromkeys(graph.precision for graph in graphs))
     if precision is not None and precision not in held:
         raise TritonError(f"{bundle.path} has no {precision}; it holds {', '.join(held)}")
     prefix = model_prefix(bundle)
-    for graph in _chosen(bundle, graphs, serving.platform, precision):
-        name = f"{prefix}_{graph.form}{'' if graph.lag is None else f'_lag{graph.lag}'}"
-        file = BACKENDS[serving.platform][2]
+    file = BACKENDS[serving.platform][2]
+    for form, lag in dict.fromkeys((graph.form, graph.lag) for graph in graphs):
+        name = f"{prefix}_{form}{'' if lag is None else f'_lag{lag}'}"
+        source: GraphEntry | EngineEntry
         if serving.platform == "tensorrt":
-            entry = next(e for e in engines_of(bundle) if _is_engine_of(e, graph))
-            most = engine_batch(entry)
-            batch = min(serving.max_batch, most) if most else serving.max_batch
-            yield (
-                name,
-                graph,
-                {file: bundle.file(entry["file"])},
-                replace(serving, max_batch=batch),
-            )
+            source = chosen_engine(bundle, form, lag, precision, serving.gpu)
+            files = {file: bundle.file(source.file)}
         else:
+            alike = {g.precision: g for g in graphs if (g.form, g.lag) == (form, lag)}
+            if precision is not None and precision not in alike:
+                raise TritonError(f"{bundle.path} has no {form} in {precision}")
+            graph = alike[precision or next(p for p in GRAPH_PRECISIONS if p in alike)]
             files = {file: bundle.file(graph.file), graph.weights: bundle.file(graph.weights)}
             _check_graph(files[file], graph.weights)
-            yield name, graph, files, serving
+            source = graph
+        yield _Planned(name, model_config(name, bundle, source, serving), files)
 
 
 def _check_graph(path: Path, weights: str) -> None:
@@ -113,60 +117,6 @@ def _check_graph(path: Path, weights: str) -> None:
         check_weights_location(path, weights)
     except OnnxFileError as error:
         raise TritonError(f"{path} is not a graph of a bundle: {error}") from None
-
-
-def _chosen(
-    bundle: Bundle, graphs: list[GraphEntry], platform: str, precision: str | None
-) -> list[GraphEntry]:
-    """One graph for each form and lag: the first that there is in the order of preference."""
-    order: tuple[str, ...] = DEFAULT_PRECISIONS["onnx"]
-    if platform == "tensorrt":
-        order = ENGINE_PRECISIONS
-    if precision is not None:
-        order = (precision,)
-    engines = engines_of(bundle)
-    chosen = []
-    for form, lag in dict.fromkeys((g.form, g.lag) for g in graphs):
-        alike = {g.precision: g for g in graphs if (g.form, g.lag) == (form, lag)}
-        at_hand = [
-            p
-            for p in order
-            if p in alike
-            and (platform != "tensorrt" or any(_is_engine_of(e, alike[p]) for e in engines))
-        ]
-        if not at_hand:
-            of = f"{form}{'' if lag is None else f' at lag {lag}'}"
-            in_precision = f" in {precision}" if precision is not None else ""
-            what = "TensorRT engine" if platform == "tensorrt" else "graph"
-            raise TritonError(
-                f"{bundle.path} holds no {what} of the {of}{in_precision}"
-                + ("; engines are built on the GPU that is to run them" if engines == [] else "")
-            )
-        chosen.append(alike[at_hand[0]])
-    return chosen
-
-
-def engines_of(bundle: Bundle) -> list[dict[str, Any]]:
-    """The manifest's entries of TensorRT engines whose files are in the bundle."""
-    entries = bundle.manifest.get("engines", [])
-    files = bundle.manifest["files"]
-    if not isinstance(entries, list):
-        return []
-    return [e for e in entries if isinstance(e, dict) and e.get("file") in files]
-
-
-def engine_batch(entry: dict[str, Any]) -> int | None:
-    """The largest batch of an engine's optimisation profile, or None where it names none."""
-    profile = entry.get("profile")
-    batch = profile.get("batch") if isinstance(profile, dict) else None
-    if isinstance(batch, (list, tuple)) and batch and isinstance(batch[-1], int):
-        return batch[-1]
-    return None
-
-
-def _is_engine_of(entry: dict[str, Any], graph: GraphEntry) -> bool:
-    wanted = (graph.form, graph.precision, graph.lag)
-    return (entry.get("form"), entry.get("precision"), entry.get("lag")) == wanted
 
 
 def _check_free(model: Path) -> None:
