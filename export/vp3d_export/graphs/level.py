@@ -42,7 +42,7 @@ def point_convolution(graph: GraphBuilder, points: str, weights: str) -> str:
     """points (1, in, 1, n) -> (1, out, 1, n): the same product, written as a convolution.
 
     For a handful of points ONNX Runtime's convolutions read their weights faster than its matrix
-    products do: see "few_rows" in bench/results/first_look.json.
+    products do: bench/vp3d_bench/operators.py measures it.
     """
     at = graph.stored[f"{weights}.weight"]
     weight = graph.weight(f"{weights}.weight", (*at.shape, 1, 1))
