@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vp3d_deploy.bundle import FORMS
+from vp3d_deploy.bundle import FORMS, Bundle
 from vp3d_deploy.evaluation.lags import FULL_LAG
 from vp3d_export.exporter import ExportOptions, export_bundle
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.report import StepProgress, print_report, report_values
+from vp3d_export.triton.command import serve
+from vp3d_export.triton.options import TritonOptions, add_triton_options, triton_options
 
 EXIT_PASSED = 0
 EXIT_BEYOND_LIMIT = 1
@@ -26,7 +28,9 @@ EXIT_BAD_INPUT = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 if every comparison is within its limit, 1 if not, 2 for bad input."""
     parser = _parser()
-    options = _options(parser, parser.parse_args(arguments))
+    given = parser.parse_args(arguments)
+    options = _options(parser, given)
+    triton = _triton(parser, given, options[0])
     as_json = options[1]
     # A terminated export clears up after itself; one that is killed is cleared by the next.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -34,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with StepProgress() as progress, warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             result = export_bundle(options[0], progress)
+        if triton is not None and result.passed:
+            serve(Bundle.open(result.target, verify=False), triton)
     except (ValueError, OSError, ImportError) as error:
         print(f"vp3d-export: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
@@ -117,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
             value = getattr(limits, name)
             text = f"limit in {precision}: {meaning} (default: {value:g} mm)"
             add(option, type=float, default=value, metavar="MM", help=text)
+    add_triton_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
@@ -163,6 +170,21 @@ def _options(
         limits=limits,
     )
     return options, given.json
+
+
+def _triton(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, options: ExportOptions
+) -> TritonOptions | None:
+    """Refuses now what could not be served after the export."""
+    triton = triton_options(parser, given)
+    if triton is not None and not {"window", "stream"} & set(options.forms):
+        parser.error("--triton serves the window and the stream, both of which --forms leaves out")
+    if triton is not None and triton.precision not in (None, *options.precisions):
+        parser.error(
+            f"--triton-precision {triton.precision} is not exported: "
+            f"{', '.join(options.precisions)} would be"
+        )
+    return triton
 
 
 def _forms(text: str) -> tuple[str, ...]:

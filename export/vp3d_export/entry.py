@@ -1,4 +1,4 @@
-"""Where vp3d-export begins: says which extra to install where its libraries are missing."""
+"""Where vp3d-export begins: what it is asked for, and whether the libraries for that are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ NEEDED = ("torch", "onnx", "rich")
 
 
 def main() -> int:
-    """`vp3d_export.cli.main`, or exit code 2 with one sentence without its libraries."""
+    """Exit code of an export, or 2 with one sentence without its libraries; of a bundle that is
+    there already, only a model repository is written, which needs none of them."""
+    if any(argument.split("=")[0] == "--bundle" for argument in sys.argv[1:]):
+        from vp3d_export.triton.command import main as serve
+
+        return serve()
     try:
         from vp3d_export.cli import main as export
     except ModuleNotFoundError as error:

@@ -99,13 +99,18 @@ def _max_batch(source: GraphEntry | EngineEntry, serving: Serving) -> int:
     if source.rows is not None:
         return 0
     try:
-        most = int(source.details["profile"]["keypoints"][2][0])
-    except (KeyError, IndexError, TypeError, ValueError):
+        fewest, _, most = (int(shape[0]) for shape in source.details["profile"]["keypoints"])
+    except (KeyError, TypeError, ValueError, IndexError):
         raise TritonError(
             f"the manifest does not tell the optimisation profile of {source.file}; build the "
             "engine again"
         ) from None
-    return max(1, min(serving.max_batch, most))
+    if fewest > 1 or most < 1:
+        raise TritonError(
+            f"{source.file} takes {fewest} to {most} windows at once, and a server's first request "
+            "may be of one: build the engine again with --batch 1:1:32"
+        )
+    return min(serving.max_batch, most)
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,15 @@ def test_a_window_whose_profile_is_not_told_is_refused(tmp_path: Path) -> None:
         write_repository(bundle, tmp_path / "models", TENSORRT)
 
 
+def test_a_window_engine_must_take_one(tmp_path: Path) -> None:
+    fixed = {"profile": {"keypoints": [[8, 9, 17, 2]] * 3}}
+    bundle = bundle_with(
+        tmp_path / "walker.vp3d", {**WINDOW, **ORIN, "details": fixed}, {**STREAM, **ORIN}
+    )
+    with pytest.raises(TritonError, match="0.engine takes 8 to 8 windows at once"):
+        write_repository(bundle, tmp_path / "models", TENSORRT)
+
+
 def test_missing_engines_are_named(tmp_path: Path) -> None:
     bundle = bundle_with(tmp_path / "walker.vp3d", {**WINDOW, **ORIN})
     with pytest.raises(TritonError, match="no TensorRT engine of the stream at lag 0"):
