@@ -3,6 +3,7 @@ and what NaN does to an engine that is given it raw."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,3 +151,30 @@ def test_raw_nan_stays_in_its_row_and_passes(precision: str, isa: str) -> None:
         window = live_window(spec, list(poisoned[:, 1]), lag)
         last = networks.windows(window[None])[0].answers
         np.testing.assert_allclose(found[1], last[0], rtol=0, atol=TOLERANCES_M[precision])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_long_streams_neither_drift_nor_grow(precision: str) -> None:
+    """The last answers are those of a stream that has seen the last frames only."""
+    spec, lag = ModelSpec((3, 3), 16, joints_in=5, joints_out=3), 2
+    needed = spec.receptive_field + lag
+    frames = np.random.default_rng(4).normal(0, 0.5, (1000, 2, 5, 2)).astype(np.float32)
+    with opened(spec, precision) as (engine, _):
+        old, fresh = engine.open_stream(lag), engine.open_stream(lag)
+        old.add_rows(2)
+        fresh.add_rows(2)
+        for frame in frames:
+            old.step(frame)
+        before = resident_pages()
+        for _ in range(60):
+            for frame in frames:
+                old.step(frame)
+        assert resident_pages() - before < 100
+        for frame in frames[:needed]:
+            expected = fresh.step(frame).pose
+            found = old.step(frame).pose
+        np.testing.assert_array_equal(found, expected)
+
+
+def resident_pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
