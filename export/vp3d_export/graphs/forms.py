@@ -107,7 +107,9 @@ class _Rows:
 
     def unfolded(self, graph: GraphBuilder, rows: str, shape: tuple[int, ...], hint: str) -> str:
         """Rows of as many columns -> (B, T, *shape)."""
-        batch_and_time = graph.node("Shape", [self.clips], f"{hint}.BT", start=0, end=2)
+        # Not by Shape's own `start` and `end`, which parsers of TensorRT 8 read over.
+        lengths = graph.node("Shape", [self.clips], f"{hint}.lengths")
+        batch_and_time = graph.slice(lengths, 0, 2, 0, f"{hint}.BT")
         rest = graph.integers(shape, f"{hint}.rest")
         target = graph.node("Concat", [batch_and_time, rest], f"{hint}.to", axis=0)
         return graph.node("Reshape", [rows, target], hint)

@@ -11,7 +11,7 @@ from vp3d_export.tensorrt.api import ALWAYS_STRONGLY_TYPED_FROM, STRONGLY_TYPED_
 from vp3d_export.tensorrt.build import shape_profiles
 from vp3d_export.tensorrt.options import EngineOptions
 
-_HARDWARE = {"ampere_plus": "ampere+", "same_compute_capability": "same-compute-capability"}
+_HARDWARE = {"ampere_plus": "ampere+", "same_compute_capability": "sameComputeCapability"}
 
 
 def trtexec_command(bundle: Bundle, graph: GraphEntry, options: EngineOptions, version: str) -> str:
