@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -92,11 +93,16 @@ def _clocks(line: str) -> dict[str, float]:
 
 
 class Tegrastats:
-    """A running tegrastats. Raises PowerError where there is none, or its first line is odd."""
+    """A running tegrastats.
+
+    Raises PowerError where there is none, or its first line is odd or does not come.
+    """
 
     name = PROGRAM
 
-    def __init__(self, program: str = PROGRAM, interval_ms: int = INTERVAL_MS) -> None:
+    def __init__(
+        self, program: str = PROGRAM, interval_ms: int = INTERVAL_MS, patience_s: float = 5.0
+    ) -> None:
         path = shutil.which(program)
         if path is None:
             raise PowerError(f"there is no {program}, which Jetsons have")
@@ -108,11 +114,23 @@ class Tegrastats:
             text=True,
             errors="replace",
         )
+        silent = threading.Event()
+
+        def give_up() -> None:
+            silent.set()
+            self._process.kill()
+
+        patience = threading.Timer(patience_s, give_up)
+        patience.start()
         try:
             names, whole = total_of(self.read().rails_mw)
-        except PowerError:
+        except PowerError as error:
             self.close()
+            if silent.is_set():
+                raise PowerError(f"{PROGRAM} printed nothing in {patience_s:g} s") from error
             raise
+        finally:
+            patience.cancel()
         self.covers = f"{whole} ({' + '.join(names)})"
 
     def read(self) -> Reading:

@@ -135,6 +135,11 @@ def test_one_that_ends_while_it_is_needed_spoils_the_window(tmp_path: Path) -> N
         meter.rest(0.3)
 
 
+def test_one_that_stays_silent_is_not_waited_for(tmp_path: Path) -> None:
+    with pytest.raises(PowerError, match="tegrastats printed nothing in 0.2 s"):
+        Tegrastats(script(tmp_path, "exec sleep 60"), patience_s=0.2)
+
+
 def test_no_tegrastats_is_said() -> None:
     with pytest.raises(PowerError, match="there is no tegrastats-of-nowhere"):
         Tegrastats("tegrastats-of-nowhere")
