@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -68,7 +67,8 @@ def resume_engines(
     with partial_directory(path) as partial:
         for source in sorted(path.iterdir()):
             if source.name != LOCK:
-                _same_contents(source, partial / source.name)
+                # No second names: readers of weights may refuse a file that has several.
+                shutil.copyfile(source, partial / source.name)
         report = add_engines(partial, expected, DEFAULT_LIMITS, options, progress)
         if report.built:
             Bundle.open(partial, verify=False)
@@ -112,20 +112,6 @@ def _row_text(row: ParityRow) -> str:
         f"{form} {row.precision}: mean distance to PyTorch {row.mean_distance:.5f} mm, largest "
         f"{row.max_distance:.5f} mm, over {row.n_frames} frames"
     )
-
-
-def _same_contents(source: Path, target: Path) -> None:
-    """A second name for a file that is only read, where the file system allows; else a copy.
-
-    What is written anew gets a file of its own: the manifest and parity.json are small.
-    """
-    if source.suffix == ".json":
-        shutil.copyfile(source, target)
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _to_stderr(step: str) -> None:

@@ -1,0 +1,161 @@
+"""What the product calls of TensorRT, pycuda and the CUDA driver, and where it may.
+
+The doubles have checked every call of the other tests against the inventory of its version. Here
+stands what follows from the whole: that all of it goes through few modules, that every version's
+flow makes the calls that belong to it, and CUDA's own header has the driver's functions.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import re
+from pathlib import Path
+
+import pytest
+from bundles import random_bundle
+
+from tensorrt_contract.installed import install
+from tensorrt_contract.inventory import load, tensorrt_versions
+from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines.cuda_graph import FUNCTIONS, THREAD_LOCAL
+from vp3d_deploy.engines.gpu import open_gpu
+from vp3d_deploy.spec import ModelSpec
+from vp3d_export.tensorrt.build import build_engine
+from vp3d_export.tensorrt.options import EngineOptions, Span
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = ModelSpec(filter_widths=(3, 3), channels=8, joints_in=17, joints_out=17)
+HEADER = Path("/usr/local/cuda/include/cuda.h")
+# cuda.h of CUDA 13.0, without the names of arguments.
+PROTOTYPES = {
+    "cuStreamBeginCapture_v2": "CUstream, CUstreamCaptureMode",
+    "cuStreamEndCapture": "CUstream, CUgraph*",
+    "cuGraphInstantiateWithFlags": "CUgraphExec*, CUgraph, unsigned long long",
+    "cuGraphLaunch": "CUgraphExec, CUstream",
+    "cuGraphExecDestroy": "CUgraphExec",
+    "cuGraphDestroy": "CUgraph",
+    "cuGetErrorName": "CUresult, const char**",
+}
+C_TYPES = {
+    "CUstream": ctypes.c_void_p,
+    "CUgraph": ctypes.c_void_p,
+    "CUgraphExec": ctypes.c_void_p,
+    "CUgraph*": ctypes.POINTER(ctypes.c_void_p),
+    "CUgraphExec*": ctypes.POINTER(ctypes.c_void_p),
+    "CUstreamCaptureMode": ctypes.c_int,
+    "CUresult": ctypes.c_int,
+    "unsigned long long": ctypes.c_ulonglong,
+    "const char**": ctypes.POINTER(ctypes.c_char_p),
+}
+
+
+@pytest.mark.parametrize("version", tensorrt_versions())
+def test_the_calls_of_a_whole_flow_are_those_of_the_version(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    installed = install(monkeypatch, version)
+    bundle = random_bundle(tmp_path / "net.vp3d", SPEC, precisions=("fp16",)).bundle
+    gpu, options = open_gpu(), EngineOptions(batch=Span(1, 1, 2), frames=Span(1, 4, 8))
+    for graph in bundle.graphs:
+        with gpu.active():
+            build_engine(installed.trt, gpu, bundle, graph, options, bundle.path)
+    calls = set(installed.trt.calls)
+    major = int(version.split(".")[0])
+    flags = {c.split(".")[1] for c in calls if c.startswith("NetworkDefinitionCreationFlag.")}
+    assert flags == {8: {"EXPLICIT_BATCH"}, 10: {"STRONGLY_TYPED"}, 11: set()}[major]
+    assert ("BuilderFlag.FP16" in calls) == (major == 8)
+    assert ("PreviewFeature.PROFILE_SHARING_0806" in calls) == (major == 8)
+    assert ("IBuilderConfig.progress_monitor" in calls) == (major >= 10)
+    assert {"BuilderFlag.TF32", "IBuilderConfig.clear_flag", "OnnxParser.parse"} <= calls
+    # Every name that was called is one of the version's, and none is deprecated in it.
+    names = load(f"tensorrt-{version}.json").names
+    for call in calls:
+        owner, _, member = call.removesuffix("()").partition(".")
+        assert owner in names, call
+        assert member.split(".")[0] not in names[owner].get("deprecated", ()), call
+
+
+def test_an_engine_by_name_needs_no_call_that_older_versions_lack() -> None:
+    """The runtime's half of the API is the same in all versions, argument by argument."""
+    source = (ROOT / "vp3d_deploy/engines/tensorrt_api.py").read_text("utf-8")
+    methods = {
+        "Runtime": ["deserialize_cuda_engine"],
+        "ICudaEngine": ["get_tensor_name", "get_tensor_mode", "get_tensor_shape",
+                        "get_tensor_dtype", "get_tensor_profile_shape",
+                        "create_execution_context", "create_engine_inspector"],
+        "IExecutionContext": ["set_input_shape", "get_tensor_shape", "set_tensor_address",
+                              "execute_async_v3"],
+        "EngineInspector": ["get_engine_information"],
+    }  # fmt: skip
+    for version in tensorrt_versions():
+        names = load(f"tensorrt-{version}.json").names
+        for cls, wanted in methods.items():
+            for method in wanted:
+                assert f".{method}(" in source
+                assert method in names[cls]["methods"], f"{cls}.{method} in {version}"
+
+
+def test_few_modules_touch_tensorrt_and_cuda() -> None:
+    allowed = {
+        "tensorrt": {"vp3d_deploy/engines/tensorrt_api.py"},
+        "pycuda": {"vp3d_deploy/engines/gpu.py"},
+    }
+    found: dict[str, set[str]] = {name: set() for name in allowed}
+    for folder in ("vp3d_deploy", "export", "bench"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                modules = (
+                    [alias.name for alias in node.names]
+                    if isinstance(node, ast.Import)
+                    else [node.module or ""]
+                    if isinstance(node, ast.ImportFrom) and not node.level
+                    else []
+                )
+                for module in modules:
+                    if module.split(".")[0] in allowed:
+                        found[module.split(".")[0]].add(str(path.relative_to(ROOT)))
+    assert found == allowed
+
+
+def test_the_drivers_functions_are_called_as_they_are_declared() -> None:
+    assert set(FUNCTIONS) == set(PROTOTYPES)
+    for name, prototype in PROTOTYPES.items():
+        assert FUNCTIONS[name] == tuple(C_TYPES[kind] for kind in prototype.split(", ")), name
+
+
+def test_cudas_header_declares_them_so() -> None:
+    if not HEADER.is_file():
+        pytest.skip(f"the prototypes were not compared with CUDA's header: no {HEADER} here")
+    text = HEADER.read_text("utf-8", errors="replace")
+    for name, prototype in PROTOTYPES.items():
+        plain = {
+            "cuStreamBeginCapture_v2": "cuStreamBeginCapture",
+            "cuGraphInstantiateWithFlags": "cuGraphInstantiate",
+        }.get(name, name)
+        declared = re.search(rf"CUresult CUDAAPI {plain}\(([^)]*)\);", text)
+        assert declared is not None, name
+        kinds = [_without_name(argument) for argument in declared.group(1).split(",")]
+        assert ", ".join(kinds) == prototype
+        if plain != name:
+            assert re.search(rf"#define {plain} .*{name}", text)
+    assert re.search(rf"CU_STREAM_CAPTURE_MODE_THREAD_LOCAL\s*= {THREAD_LOCAL}\b", text)
+    assert re.search(r"CU_STREAM_NON_BLOCKING\s*= 0x1\b", text)
+
+
+def _without_name(argument: str) -> str:
+    kind = re.sub(r"\w+$", "", argument.strip()).strip()
+    return re.sub(r"\s*\*", "*", kind)
+
+
+def test_without_a_driver_there_is_no_gpu() -> None:
+    from vp3d_deploy.engines.gpu import count_gpus
+
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        assert count_gpus() == 0
+    else:
+        pytest.skip("this machine has a CUDA driver")
+    assert open_engine is not None
