@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,8 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str]) -> None:
 
 
 def test_shellcheck() -> None:
-    checker = shutil.which("shellcheck")
+    beside_python = Path(sys.executable).parent
+    checker = shutil.which("shellcheck", path=f"{beside_python}:{os.environ.get('PATH', '')}")
     if checker is None:
         pytest.skip("shellcheck is not installed")
     done = subprocess.run([checker, str(SCRIPT)], capture_output=True, text=True)
