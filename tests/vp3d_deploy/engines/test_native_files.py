@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+from bundles import random_bundle
 from stored_networks import PRECISIONS, random_clips, stored_networks
 
 from vp3d_deploy.bundle import Bundle, BundleError
@@ -326,8 +327,6 @@ def test_a_fuzzer_on_weights_files(tmp_path: Path, precision: str) -> None:
 
 def test_any_flipped_byte_of_a_bundles_weights_is_noticed(tmp_path: Path) -> None:
     """Not by the engine, for which other weights are weights, but by the bundle's SHA-256."""
-    from bundles import random_bundle
-
     path = random_bundle(tmp_path / "net.vp3d", SPEC, forms=("window",)).bundle.path
     weights = path / "weights.fp32.safetensors"
     data = weights.read_bytes()

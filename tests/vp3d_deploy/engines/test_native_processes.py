@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import random_bundle
 from stored_networks import PRECISIONS, opened, random_clips, stored_networks
 
 from vp3d_deploy.engines.native import NativeEngine
+from vp3d_deploy.lifter import Lifter
 from vp3d_deploy.spec import ModelSpec
 
 SPEC = ModelSpec((3, 3, 3), 48)
@@ -82,6 +84,23 @@ def test_eight_threads_get_what_each_gets_alone(precision: str) -> None:
                     np.testing.assert_array_equal(found, expected[seed])
 
             at_once(8, work)
+
+
+def test_eight_cameras_push_at_once() -> None:
+    """A LiveStream each, of one Lifter."""
+    with opened(SPEC, "fp16", threads=2, trajectory=True) as (engine, networks):
+        lifter = Lifter(networks.bundle, engine)
+
+        def poses_of(seed: int) -> np.ndarray:
+            frames = np.random.default_rng(seed).normal(500, 80, (60, 17, 2))
+            frames[20:30, seed % 17] = np.nan
+            with lifter.stream((1920, 1080), lag=seed) as stream:
+                parts = [poses for frame in frames if (poses := stream.push(frame))]
+                parts.append(stream.flush())
+            return np.concatenate([part.joints_m for part in parts])
+
+        expected = [poses_of(seed) for seed in range(8)]
+        at_once(8, lambda seed: np.testing.assert_array_equal(poses_of(seed), expected[seed]))
 
 
 def test_one_stream_takes_one_thread_at_a_time(tmp_path: Path) -> None:
@@ -225,10 +244,6 @@ while True:
 
 
 def test_killed_amid_pushes_and_opened_again(tmp_path: Path) -> None:
-    from bundles import random_bundle
-
-    from vp3d_deploy.lifter import Lifter
-
     path = random_bundle(tmp_path / "net.vp3d", SPEC, forms=("window",)).bundle.path
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     points = np.random.default_rng(0).normal(500, 80, (17, 2))
