@@ -28,6 +28,12 @@ from tensorrt_contract.inventory import load
 _MAGIC = b"a plan of the double\n"
 _ALIGNMENT = 256
 _TYPES = {1: "FLOAT", 10: "HALF", 3: "INT8", 6: "INT32", 7: "INT64", 9: "BOOL"}
+_LAYERS = {
+    "Gemm": "MATRIX_MULTIPLY",
+    "Conv": "CONVOLUTION",
+    "Relu": "ACTIVATION",
+    "Add": "ELEMENTWISE",
+}
 _INSPECTED = {"FLOAT": "Float", "HALF": "Half", "INT8": "Int8", "INT32": "Int32"}
 
 
@@ -103,6 +109,7 @@ class FakeBuilder(_FakeThing):
             "half": self._allows(network, config, "FP16"),
             "int8": self._allows(network, config, "INT8"),
             "detailed": values["profiling_verbosity"] == module.ProfilingVerbosity.DETAILED,
+            "lowered": self._lowered(network, config),
             "profile": config.profiles[0].shapes if config.profiles else {},
             "model": base64.b64encode(network.model.SerializeToString()).decode(),
         }
@@ -112,6 +119,16 @@ class FakeBuilder(_FakeThing):
         """May a layer be of this precision where the graph says so?"""
         strongly = self._module.major >= 11 or "STRONGLY_TYPED" in network.set_flags
         return strongly or flag in config.set_flags
+
+    def _lowered(self, network: Any, config: Any) -> list[str]:
+        """Nodes that a builder free to choose takes half precision for, float32 or not."""
+        strongly = self._module.major >= 11 or "STRONGLY_TYPED" in network.set_flags
+        if strongly or "FP16" not in config.set_flags:
+            return []
+        obeys = "OBEY_PRECISION_CONSTRAINTS" in config.set_flags
+        return [
+            layer.values["name"] for layer in network.layers if not (obeys and layer.is_float32)
+        ]
 
     def _problem(self, network: Any, config: Any) -> str | None:
         if network.model is None:
@@ -148,7 +165,27 @@ class FakeBuilder(_FakeThing):
 
 class FakeINetworkDefinition(_FakeThing):
     def start(self, flags: set[str], logger: Any) -> None:
-        self.keep(set_flags=flags, logger_=logger, model=None)
+        self.keep(set_flags=flags, logger_=logger, model=None, layers=[])
+
+    def get_num_layers(self) -> int:
+        return len(self.layers)
+
+    def do_get_layer(self, index: int) -> Any:
+        return self.layers[index]
+
+
+class FakeILayer(_FakeThing):
+    def start(self, node: str, kind: str) -> None:
+        self.keep(outputs={})
+        self.values.update(name=node, type=getattr(self._module.LayerType, kind), precision=None)
+
+    def do_set_output_type(self, index: int, dtype: Any) -> None:
+        self.outputs[index] = dtype
+
+    @property
+    def is_float32(self) -> bool:
+        float32 = self._module.DataType.FLOAT
+        return self.values["precision"] == float32 == self.outputs.get(0)
 
 
 class FakeIBuilderConfig(_FakeThing):
@@ -236,7 +273,11 @@ class FakeOnnxParser(_FakeThing):
             if node.domain or not onnx.defs.has(node.op_type):
                 return self._fail(f"no importer registered for op: {node.op_type}", index, node)
         # The parser owns the weights that the network refers to.
-        self.network_.keep(model=found, parser=weakref.ref(self))
+        layers = [
+            made(self._module, "ILayer", node=node.name, kind=_LAYERS.get(node.op_type, "SHUFFLE"))
+            for node in found.graph.node
+        ]
+        self.network_.keep(model=found, parser=weakref.ref(self), layers=layers)
         return True
 
     def get_num_errors(self) -> int:
@@ -425,14 +466,16 @@ class FakeEngineInspector(_FakeThing):
                 layers.append(node.name)
                 continue
             inputs = [name for name in node.input if name in kinds]
+            lowered = node.name in engine.plan["lowered"]
+            types = {n: "HALF" if lowered and k == "FLOAT" else k for n, k in kinds.items()}
             layers.append(
                 {
                     "Name": node.name,
                     "LayerType": {"Gemm": "gemm", "Conv": "CaskConvolution"}.get(
                         node.op_type, node.op_type
                     ),
-                    "Inputs": [self._tensor(name, kinds[name], known) for name in inputs],
-                    "Outputs": [self._tensor(n, kinds[n], known) for n in node.output],
+                    "Inputs": [self._tensor(name, types[name], known) for name in inputs],
+                    "Outputs": [self._tensor(n, types[n], known) for n in node.output],
                     "TacticName": "a kernel",
                 }
             )

@@ -3,7 +3,7 @@
 What differs between versions is decided here, by version number:
 
     8.5, 8.6   networks with EXPLICIT_BATCH; types of the graph are hints, so the builder is told
-               which precision it may use (FP16, INT8)
+               which precision it may use (FP16, INT8) and which layers have to stay float32
     10         networks with STRONGLY_TYPED: every tensor has the type that the graph says
     11         always strongly typed, and the flag deprecated
 
@@ -13,6 +13,7 @@ tests/tensorrt_contract holds these calls against NVIDIA's bindings of each vers
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +34,9 @@ ALWAYS_STRONGLY_TYPED_FROM = (11,)
 PROGRESS_FROM = (10,)
 # Options that TensorRT 8.5 lacks: the optimisation level and compatibilities.
 OPTIONS_FROM = (8, 6)
+
+# Nodes that are float32 in every precision (vp3d_export/graphs/level.py).
+FLOAT32_NODE = re.compile(r"\.(level0\.(conv|relu)|level\d+\.out|shrink)(?![a-z_])")
 
 # Shapes of one input: smallest, likeliest, largest.
 Profile = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -75,6 +79,8 @@ class EngineBuilder:
         config.clear_flag(trt.BuilderFlag.TF32)
         if self.version < STRONGLY_TYPED_FROM and precision != "fp32":
             config.set_flag(trt.BuilderFlag.FP16 if precision == "fp16" else trt.BuilderFlag.INT8)
+            if precision == "fp16":
+                self._keep_edges_float32()
         # Without it the inspector cannot say which precisions were chosen.
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if options.workspace_mib is not None:
@@ -127,6 +133,18 @@ class EngineBuilder:
         if plan is None:
             raise self._refused("cannot build")
         return bytes(plan)
+
+    def _keep_edges_float32(self) -> None:
+        """TensorRT 8 may otherwise take half precision for every layer, whatever its type in the
+        graph: for keypoints and metres, which need more, and for the sums along the residuals."""
+        trt, types = self._trt, self._trt.LayerType
+        numeric = (types.CONVOLUTION, types.MATRIX_MULTIPLY, types.ELEMENTWISE, types.ACTIVATION)
+        self._config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
+        for index in range(self._network.num_layers):
+            layer = self._network.get_layer(index)
+            if layer.type in numeric and FLOAT32_NODE.search(layer.name):
+                layer.precision = trt.DataType.FLOAT
+                layer.set_output_type(0, trt.DataType.FLOAT)
 
     def _network_flags(self) -> int:
         flags = self._trt.NetworkDefinitionCreationFlag

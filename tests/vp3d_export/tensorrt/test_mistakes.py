@@ -179,6 +179,22 @@ def test_no_fp16_flag_where_types_are_hints(bundle: Bundle, monkeypatch: Patch) 
         build(bundle, installed, "window", "fp16")
 
 
+def test_edges_stay_float32_where_types_are_hints(bundle: Bundle, monkeypatch: Patch) -> None:
+    """A builder that may choose takes half precision wherever it is not told otherwise."""
+    built = build(bundle, install(monkeypatch, EIGHT), "window", "fp16")
+    layers = {name: kinds for name, _, kinds in built.engines[0].details["layers"]}
+    for name in ("pose.level0.conv", "pose.level0.relu", "pose.level1.out", "pose.shrink"):
+        assert layers[name] == "fp32"
+    assert layers["pose.level1.conv"] == layers["pose.level1.mix"] == "fp16"
+    with _after_configure(
+        monkeypatch,
+        lambda b: b._config.clear_flag(b._trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS),
+    ):
+        built = build(bundle, install(monkeypatch, EIGHT), "window", "fp16")
+    layers = {name: kinds for name, _, kinds in built.engines[0].details["layers"]}
+    assert layers["pose.shrink"] == "fp16"
+
+
 def test_tf32_left_on_is_no_float32(bundle: Bundle, monkeypatch: Patch) -> None:
     installed = install(monkeypatch, TEN)
     with _after_configure(monkeypatch, lambda b: b._config.set_flag(b._trt.BuilderFlag.TF32)):
