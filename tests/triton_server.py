@@ -70,7 +70,8 @@ class Model:
     def infer(self, requests: list[Request]) -> list[Arrays]:
         """Several requests in one call of the model; each one's rows of every answer."""
         rows = [len(next(iter(request.inputs.values()))) for request in requests]
-        if sum(rows) > self.config.max_batch_size:
+        # Without batching a call is one request, whose first axis is like any other.
+        if sum(rows) > max(1, self.config.max_batch_size):
             raise ServerError(f"batch {sum(rows)} is beyond {self.config.max_batch_size}")
         for request in requests:
             self._check_request(request)
@@ -97,7 +98,8 @@ class Model:
 
     def _state_of(self, request: Request) -> Arrays:
         if request.start:
-            self.states[request.sequence] = {s.input_name: _first(s) for s in self._states}
+            batch = (1,) if self.config.max_batch_size else ()
+            self.states[request.sequence] = {s.input_name: _first(s, batch) for s in self._states}
         return self.states[request.sequence]
 
     def _keep(self, request: Request, answers: Arrays) -> None:
@@ -115,8 +117,9 @@ class Model:
         if set(request.inputs) != set(wanted):
             raise ServerError(f"expected inputs {sorted(wanted)}, got {sorted(request.inputs)}")
         for name, value in request.inputs.items():
-            if value.dtype != np.float32 or value.shape[1:] != wanted[name]:
-                raise ServerError(f"{name} has shape {value.shape}, expected (-1, {wanted[name]})")
+            shape = value.shape[1:] if self.config.max_batch_size else value.shape
+            if value.dtype != np.float32 or shape != wanted[name]:
+                raise ServerError(f"{name} has shape {value.shape}, expected {wanted[name]}")
         sequential = self.config.WhichOneof("scheduling_choice") == "sequence_batching"
         if sequential and not request.sequence:
             raise ServerError("requests to this model must have a sequence id")
@@ -149,10 +152,12 @@ class Model:
                     raise ServerError("an initial state must have a name")
 
 
-def _first(state: model_config_pb2.ModelSequenceBatching.State) -> np.ndarray:
+def _first(
+    state: model_config_pb2.ModelSequenceBatching.State, batch: tuple[int, ...]
+) -> np.ndarray:
     """What a sequence's first request finds: zeros if asked for, else whatever memory holds."""
     zeros = [s for s in state.initial_state if s.WhichOneof("state_data") == "zero_data"]
-    return np.full((1, *state.dims), 0 if zeros else np.nan, np.float32)
+    return np.full((*batch, *state.dims), 0 if zeros else np.nan, np.float32)
 
 
 def _check_tensor(

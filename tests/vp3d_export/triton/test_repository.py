@@ -165,9 +165,8 @@ def test_state_names_sort_alike(widths: tuple[int, ...], causal: bool) -> None:
     """The server gives the n-th output by name to the n-th input by name."""
     spec = ModelSpec(widths, 8, causal=causal)
     networks = {"pose": spec, "trajectory": trajectory_spec(spec)}
-    middle = spec.lookahead // 2
-    lags = {0, 1, 2, middle, middle + 1, spec.lookahead - 1, spec.lookahead}
-    for lag in sorted(lag for lag in lags if 0 <= lag <= spec.lookahead):
+    # All of them, or of very many some.
+    for lag in range(0, spec.lookahead + 1, 1 + spec.lookahead // 200):
         names = list(stream_state_shapes(networks, lag))
         inputs = sorted(f"{name}_in" for name in names)
         outputs = sorted(f"{name}_out" for name in names)

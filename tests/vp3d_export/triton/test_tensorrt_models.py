@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from bundles import random_bundle
-from triton_server import read_config
+from reference import live_answers
+from triton_server import Model, Request, read_config
 
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines.onnx_interface import stream_state_shapes
@@ -28,10 +32,14 @@ TENSORRT = Serving(platform="tensorrt")
 
 def bundle_with(path: Path, *engines: dict[str, Any]) -> Bundle:
     random_bundle(path, ModelSpec((3, 3), 16), precisions=("fp32", "fp16"))
+    return with_engines(path, *((e, f"engine {i}".encode()) for i, e in enumerate(engines)))
+
+
+def with_engines(path: Path, *engines: tuple[dict[str, Any], bytes]) -> Bundle:
+    """Put files and their entries into the bundle at `path`."""
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["engines"] = []
-    for number, engine in enumerate(engines):
-        data = f"engine {number}".encode()
+    for number, (engine, data) in enumerate(engines):
         file = f"{number}.engine"
         (path / file).write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
@@ -72,6 +80,37 @@ def test_a_stream_engine_has_its_batch_of_one_in_its_dims(tmp_path: Path) -> Non
         assert list(state.dims) == [1, *shape[1:]]
         assert list(state.initial_state[0].dims) == list(state.dims)
         assert state.initial_state[0].zero_data
+
+
+@pytest.mark.parametrize("lag", [0, 2, 4])
+def test_a_stream_of_fixed_shapes_carries_its_state(tmp_path: Path, lag: int) -> None:
+    """The graph that a stream's engine is built from, in the engine's place, under the server's
+    rules for models without batches."""
+    path = tmp_path / "walker.vp3d"
+    made = random_bundle(path, ModelSpec((3, 3), 16), lags=(lag,))
+    graph = onnx.load(path / f"stream.lag{lag}.fp32.onnx", load_external_data=False)
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    bundle = with_engines(
+        path,
+        ({**WINDOW, **ORIN, "precision": "fp32"}, b"not run"),
+        ({**STREAM, **ORIN, "precision": "fp32", "lag": lag}, graph.SerializeToString()),
+    )
+    write_repository(bundle, tmp_path / "models", TENSORRT)
+    directory = tmp_path / "models" / f"walker_stream_lag{lag}"
+    # An engine holds its weights; this graph points to them.
+    shutil.copy(path / "weights.fp32.safetensors", directory / "1")
+    model = Model(directory)
+    clips = np.random.default_rng(4).normal(0, 0.5, (2, 20, 17, 2)).astype(np.float32)
+    found: list[list[np.ndarray]] = [[], []]
+    for t in range(20 + lag):
+        for person, clip in enumerate(clips):
+            frame = {"keypoints": clip[min(t, 19)][None]}
+            answer = model.infer([Request(frame, 5 + person, t == 0, t == 19 + lag)])[0]
+            found[person].append(answer["pose"][0])
+    for person, clip in enumerate(clips):
+        expected = live_answers(bundle.spec, made.parameters["pose"], clip, lag)
+        np.testing.assert_allclose(np.array(found[person][lag:]), expected, rtol=0, atol=5e-5)
 
 
 def test_engines_of_several_gpus_need_a_choice(tmp_path: Path) -> None:
