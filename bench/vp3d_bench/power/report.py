@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vp3d_bench.power.frames import FrameEnergy, PowerResult
+from vp3d_bench.power.nvml import NvmlGpu
 from vp3d_bench.report import NONE, table
 
 
@@ -18,11 +19,17 @@ def energy_table(result: PowerResult, labels: Mapping[str, str], title: str) -> 
         ("",),
         ("mJ", "above idle", "W", "frames/s", "GPU MHz", "CPU MHz", "hottest °C"),
         f"At rest: {result.idle.mean_mw / 1e3:.2f} W{_mode(result)}. above idle: what the work "
-        "adds to that.",
+        f"adds to that.{_blind_spot(result)}",
     )
     for name, found in result.frames.items():
         made.add_row(escape(labels.get(name, name)), *_cells(found))
     return made
+
+
+def _blind_spot(result: PowerResult) -> str:
+    if result.source["name"] != NvmlGpu.name:
+        return ""
+    return "\nThe processor's energy is not in these figures: who runs there shows a GPU at rest."
 
 
 def _mode(result: PowerResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 from bundles import random_bundle
+from rich.console import Console
 
 from vp3d_bench.cli import main
 from vp3d_bench.power import Energy, PowerMeter
-from vp3d_bench.power.frames import FrameEnergy, energy_of_steps
+from vp3d_bench.power.frames import FrameEnergy, PowerResult, energy_of_steps
+from vp3d_bench.power.report import energy_table
 from vp3d_bench.power.tegrastats import Tegrastats
 from vp3d_deploy.spec import ModelSpec
 
@@ -51,6 +54,20 @@ def test_per_frame_and_above_idle() -> None:
     assert found.per_frame_mj == pytest.approx(700)
     assert found.above_idle_mj == pytest.approx(300)
     assert found.to_dict()["mean_mw"] == pytest.approx(7000)
+
+
+@pytest.mark.parametrize("source", ["nvml", "tegrastats"])
+def test_the_table_says_what_the_figures_leave_out(source: str) -> None:
+    energy = Energy(2.0, 14_000.0, {}, {"gpu": 51.2}, {"gpu": 918.0}, 20, False)
+    result = PowerResult({"name": source, "covers": "the GPU alone (X)"}, energy)
+    result.frames["a"] = FrameEnergy(20, energy, idle_mw=4000.0)
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(energy_table(result, {"a": "contender [a]"}, "One person"))
+    shown = console.export_text()
+    assert "One person: millijoules per frame, of the GPU alone (X)" in shown
+    row = next(line for line in shown.splitlines() if "contender [a]" in line)
+    assert row.split()[2:] == ["700.0", "300.0", "7.00", "10", "918", "–", "51"]
+    assert ("The processor's energy is not in these figures" in shown) == (source == "nvml")
 
 
 def test_steps_run_one_after_the_other(board: Path) -> None:
