@@ -17,6 +17,8 @@ from vp3d_deploy.evaluation.lags import FULL_LAG
 from vp3d_export.exporter import ExportOptions, export_bundle
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.report import StepProgress, print_report, report_values
+from vp3d_export.tensorrt.options import add_engine_options, engine_options
+from vp3d_export.tensorrt.resume import print_trtexec
 from vp3d_export.triton.command import serve
 from vp3d_export.triton.options import TritonOptions, add_triton_options, triton_options
 
@@ -26,7 +28,10 @@ EXIT_BAD_INPUT = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 if every comparison is within its limit, 1 if not, 2 for bad input."""
+    """Exit code 0 if every comparison is within its limit, 1 if not, 2 for bad input.
+
+    A TensorRT engine that fails is left out of the bundle, which is written, and makes it 1 too.
+    """
     parser = _parser()
     given = parser.parse_args(arguments)
     options = _options(parser, given)
@@ -50,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(report_values(result), indent=2))
     else:
         print_report(result)
-    return EXIT_PASSED if result.passed else EXIT_BEYOND_LIMIT
+    if given.trtexec and result.passed:
+        print_trtexec(Bundle.open(result.target, verify=False), engine_options(parser, given))
+    passed = result.passed and not result.engines.failures
+    return EXIT_PASSED if passed else EXIT_BEYOND_LIMIT
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -123,6 +131,10 @@ def _parser() -> argparse.ArgumentParser:
             value = getattr(limits, name)
             text = f"limit in {precision}: {meaning} (default: {value:g} mm)"
             add(option, type=float, default=value, metavar="MM", help=text)
+    add_engine_options(parser)
+    parser.add_argument("--no-engines", action="store_true", help="build no TensorRT engines")
+    parser.add_argument("--trtexec", action="store_true", help="print the commands with which "
+        "NVIDIA's trtexec would build them")  # fmt: skip
     add_triton_options(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
@@ -168,6 +180,7 @@ def _options(
         max_frames=given.max_frames,
         calibration=tuple(given.calibration),
         limits=limits,
+        engines=None if given.no_engines else engine_options(parser, given),
     )
     return options, given.json
 

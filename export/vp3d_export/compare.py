@@ -44,22 +44,21 @@ class Expected:
     """
 
     def __init__(self, spec: ModelSpec, reference: Reference, data: EvaluationSet) -> None:
-        self.spec, self.data = spec, data
-        self._reference = reference
+        self.spec, self.data, self.reference = spec, data, reference
         self._whole: Answers | None = None
         self._live: dict[int, Answers] = {}
 
     def whole(self) -> Answers:
         """For every frame of the padded clips."""
         if self._whole is None:
-            self._whole = over_clips(self._reference.sequence, self.spec, self.data)
+            self._whole = over_clips(self.reference.sequence, self.spec, self.data)
         return self._whole
 
     def live(self, lag: int) -> Answers:
         """For the frames of `live_frames`, when answers trail by `lag` frames."""
         if lag not in self._live:
             keypoints, truths, chosen = live_frames(self.spec, self.data)
-            defined = _defined_answers(self.spec, keypoints, chosen, lag, self._reference)
+            defined = _defined_answers(self.spec, keypoints, chosen, lag, self.reference)
             self._live[lag] = _join(defined, truths)
         return self._live[lag]
 

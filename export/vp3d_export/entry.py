@@ -8,12 +8,17 @@ NEEDED = ("torch", "onnx", "rich")
 
 
 def main() -> int:
-    """Exit code of an export, or 2 with one sentence without its libraries; of a bundle that is
-    there already, only a model repository is written, which needs none of them."""
-    if any(argument.split("=")[0] == "--bundle" for argument in sys.argv[1:]):
+    """Exit code of an export, or 2 with one sentence without its libraries; for a bundle that is
+    there already, a model repository is written or engines are built, which needs none of them."""
+    asked = {argument.split("=")[0] for argument in sys.argv[1:]}
+    if "--bundle" in asked:
         from vp3d_export.triton.command import main as serve
 
         return serve()
+    if "--resume-engines" in asked:
+        from vp3d_export.tensorrt.resume import main as resume
+
+        return resume()
     try:
         from vp3d_export.cli import main as export
     except ModuleNotFoundError as error:

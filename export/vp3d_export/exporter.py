@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from vp3d_export.graphs.write import write_graphs
 from vp3d_export.int8.quantise import quantise
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow, check_parity
 from vp3d_export.reference import PyTorchReference
+from vp3d_export.tensorrt.engines import EngineReport, add_engines
+from vp3d_export.tensorrt.options import EngineOptions
+from vp3d_export.tensorrt.recorded import RECORDED, write_recorded
 
 # What the published networks were trained at: Human3.6M's cameras run at 50 Hz.
 H36M_FPS = 50.0
@@ -54,6 +57,7 @@ class ExportOptions:
     max_frames: check on at most this many frames of it.
     calibration: the motion that int8 is fitted to, files or folders as
         `calibration.calibration_from` takes them; none takes built-in motion.
+    engines: how TensorRT engines are built, where TensorRT and a GPU are; None builds none.
     """
 
     checkpoint: Path
@@ -70,6 +74,7 @@ class ExportOptions:
     max_frames: int | None = None
     calibration: tuple[Path, ...] = ()
     limits: Mapping[str, Limits] = field(default_factory=lambda: dict(DEFAULT_LIMITS))
+    engines: EngineOptions | None = field(default_factory=EngineOptions)
 
     @property
     def target(self) -> Path:
@@ -80,7 +85,8 @@ class ExportOptions:
 class ExportResult:
     """rows: every comparison; the bundle was written if all of them passed.
 
-    sizes: bytes by file name.
+    sizes: bytes by file name. engines: what became of TensorRT's, which are in the bundle only if
+    they passed comparisons of their own.
     """
 
     target: Path
@@ -88,6 +94,7 @@ class ExportResult:
     rows: list[ParityRow]
     sizes: dict[str, int]
     spec: ModelSpec
+    engines: EngineReport = field(default_factory=EngineReport)
 
     @property
     def passed(self) -> bool:
@@ -123,12 +130,26 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
             graphs += write_graphs(partial, networks, weights, precision, options.forms, lags)
         describe = (networks, *skeletons, _fps(checkpoint, options), graphs, provenance)
         write_manifest(partial, *describe)
-        rows = _check(partial, checkpoint, data, options, progress)
-        report = {"data": data.title, "rows": [row.to_dict() for row in rows]}
+        expected = Expected(networks["pose"], PyTorchReference(checkpoint), data)
+        rows = _check(partial, expected, options, progress)
+        report = {
+            "data": data.title,
+            "limits": {
+                precision: asdict(options.limits[precision]) for precision in options.precisions
+            },
+            "rows": [row.to_dict() for row in rows],
+        }
         (partial / PARITY).write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+        if all(row.passed for row in rows):
+            progress("keeping PyTorch's answers for engines that are built later")
+            kept = _kept_answers(expected, skeletons, options)
+            write_recorded(partial / RECORDED, kept, lags if "stream" in options.forms else ())
         write_manifest(partial, *describe)
+        engines = EngineReport()
+        if options.engines is not None and all(row.passed for row in rows):
+            engines = add_engines(partial, expected, options.limits, options.engines, progress)
         sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir()) if p.name != LOCK}
-        result = ExportResult(target, data.title, rows, sizes, networks["pose"])
+        result = ExportResult(target, data.title, rows, sizes, networks["pose"], engines)
         if result.passed:
             progress(f"publishing {target.name}")
             publish(partial, target)
@@ -247,15 +268,19 @@ def _evaluation_set(
     return h36m_set(options.h36m, options.keypoints, spec, *skeletons, options.max_frames)
 
 
+def _kept_answers(
+    expected: Expected, skeletons: tuple[Skeleton, Skeleton], options: ExportOptions
+) -> Expected:
+    """What the bundle keeps is of built-in motion: measured motion may not be passed on."""
+    if options.h36m is None:
+        return expected
+    return Expected(expected.spec, expected.reference, built_in_set(expected.spec, *skeletons))
+
+
 def _check(
-    partial: Path,
-    checkpoint: Checkpoint,
-    data: EvaluationSet,
-    options: ExportOptions,
-    progress: Progress,
+    partial: Path, expected: Expected, options: ExportOptions, progress: Progress
 ) -> list[ParityRow]:
     bundle = Bundle.open(partial)
-    expected = Expected(bundle.spec, PyTorchReference(checkpoint), data)
     rows = []
     for precision in options.precisions:
         for name in ("onnx", "native") if is_built() else ("onnx",):

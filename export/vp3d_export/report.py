@@ -9,9 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from vp3d_export.exporter import ExportResult
 from vp3d_export.parity import ParityRow
+from vp3d_export.tensorrt.engines import EngineReport
+from vp3d_export.tensorrt.resume import report_values as engine_values
 
 TABLE_WIDTH = 128
 
@@ -66,6 +69,7 @@ def report_values(result: ExportResult) -> dict[str, Any]:
         "spec": result.spec.to_dict(),
         "rows": [row.to_dict() for row in result.rows],
         "sizes": result.sizes,
+        "tensorrt": engine_values(result.engines),
     }
 
 
@@ -79,12 +83,28 @@ def print_report(result: ExportResult) -> None:
     console.print(_sizes(result.sizes), highlight=False)
     if result.passed:
         console.print(f"[green]wrote {result.target}[/green]", highlight=False)
+        _print_engines(console, result.engines)
         return
     for row in result.rows:
         for failure in row.failures:
             where = f"{_form(row)} {row.precision} {row.engine}"
             console.print(f"[red]beyond its limit: {where}: {failure}[/red]", highlight=False)
     console.print("[red]no bundle was written[/red]", highlight=False)
+
+
+def _print_engines(console: Console, report: EngineReport) -> None:
+    """Which TensorRT engines the bundle has, or why it has none."""
+    for entry in report.built:
+        console.print(f"TensorRT engine {entry.file}", highlight=False)
+    for failure in report.failures:
+        console.print(Text(f"TensorRT engine left out: {failure}", "red"))
+    if report.absent is not None:
+        console.print(
+            Text(
+                f"TensorRT engines were not built ({report.absent}); vp3d-export --resume-engines "
+                "builds them on the device"
+            )
+        )
 
 
 def _table(result: ExportResult, has_trajectory: bool) -> Table:
@@ -98,7 +118,7 @@ def _table(result: ExportResult, has_trajectory: bool) -> Table:
     for name in numbers:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for row in result.rows:
+    for row in (*result.rows, *result.engines.rows):
         figures = [
             str(row.n_frames),
             _mm(row.mpjpe_pytorch, 2),
@@ -127,10 +147,10 @@ def _mm(value: float | None, digits: int, signed: bool = False) -> str:
 
 def _sizes(sizes: dict[str, int]) -> str:
     """Weights one by one, since they are what a bundle weighs; the rest in one figure."""
-    weights = [name for name in sizes if name.endswith(".safetensors")]
+    weights = [name for name in sizes if name.startswith("weights.")]
     rest = sum(size for name, size in sizes.items() if name not in weights)
     listed = ", ".join(f"{name} {_size(sizes[name])}" for name in weights)
-    return f"{listed}, graphs and manifest {_size(rest)}"
+    return f"{listed}, graphs and the rest {_size(rest)}"
 
 
 def _size(n_bytes: int) -> str:

@@ -13,10 +13,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.bundle import PARITY, Bundle, BundleError
 from vp3d_deploy.engines.tensorrt_api import import_tensorrt
 from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish
-from vp3d_export.parity import DEFAULT_LIMITS, ParityRow
+from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow
 from vp3d_export.tensorrt.engines import EngineReport, Progress, add_engines
 from vp3d_export.tensorrt.options import EngineOptions, add_engine_options, engine_options
 from vp3d_export.tensorrt.recorded import load_recorded
@@ -69,11 +69,25 @@ def resume_engines(
             if source.name != LOCK:
                 # No second names: readers of weights may refuse a file that has several.
                 shutil.copyfile(source, partial / source.name)
-        report = add_engines(partial, expected, DEFAULT_LIMITS, options, progress)
+        report = add_engines(partial, expected, export_limits(bundle), options, progress)
         if report.built:
             Bundle.open(partial, verify=False)
             publish(partial, path)
     return report
+
+
+def export_limits(bundle: Bundle) -> dict[str, Limits]:
+    """What the export was held to, which may be other than the defaults."""
+    path = bundle.file(PARITY)
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        stored = {
+            precision: Limits(**{name: float(value) for name, value in values.items()})
+            for precision, values in report.get("limits", {}).items()
+        }
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged: {error}") from None
+    return {**DEFAULT_LIMITS, **stored}
 
 
 def print_trtexec(bundle: Bundle, options: EngineOptions) -> None:
