@@ -161,6 +161,16 @@ def test_five_levels_at_several_lags(precision: str, causal: bool) -> None:
             people.check()
 
 
+@every_isa
+def test_eight_bits_are_whole_numbers(isa: str) -> None:
+    """Wherever no activation lies halfway between two, answers are exact but for float32's sums."""
+    with opened(ModelSpec((3, 3), 40, joints_out=4), "int8", isa) as (engine, networks):
+        clips = random_clips(networks.bundle.spec, 60, 9)
+        expected = networks.windows(clips)
+        assert expected[0].sure.mean() > 0.9
+        assert_agrees(engine.window(clips), expected)
+
+
 def test_nothing_in_nothing_out() -> None:
     with opened(ModelSpec((3,), 4), "fp32", trajectory=True) as (engine, _):
         assert engine.window(np.zeros((0, 3, 17, 2), np.float32)).pose.shape == (0, 17, 3)
