@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with StepProgress() as progress, warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
-            result = export_bundle(options[0], progress)
+            result = export_bundle(options[0], progress, progress.advance)
         if triton is not None and result.passed:
             serve(Bundle.open(result.target, verify=False), triton)
     except (ValueError, OSError, ImportError) as error:

@@ -101,10 +101,15 @@ class ExportResult:
         return bool(self.rows) and all(row.passed for row in self.rows)
 
 
-def export_bundle(options: ExportOptions, progress: Progress = lambda step: None) -> ExportResult:
-    """Read, fold, write graphs, compare with PyTorch, publish.
+def export_bundle(
+    options: ExportOptions,
+    progress: Progress = lambda step: None,
+    advance: Callable[[int, int], None] | None = None,
+) -> ExportResult:
+    """Read, fold, write graphs, compare with PyTorch, build TensorRT engines, publish.
 
-    progress is called with the name of each step before it starts.
+    progress is called with the name of each step before it starts, advance with how much of an
+    engine's build is done and how much there is; without it, that draws a bar of its own.
     Raises ValueError (CheckpointError, OutputError, ...) with one sentence for bad input; nothing
     is written then, nor when a comparison fails.
     """
@@ -147,7 +152,8 @@ def export_bundle(options: ExportOptions, progress: Progress = lambda step: None
         write_manifest(partial, *describe)
         engines = EngineReport()
         if options.engines is not None and all(row.passed for row in rows):
-            engines = add_engines(partial, expected, options.limits, options.engines, progress)
+            build = (options.limits, options.engines, progress, advance)
+            engines = add_engines(partial, expected, *build)
         sizes = {p.name: p.stat().st_size for p in sorted(partial.iterdir()) if p.name != LOCK}
         result = ExportResult(target, data.title, rows, sizes, networks["pose"], engines)
         if result.passed:

@@ -17,6 +17,7 @@ from vp3d_export.tensorrt.engines import EngineReport
 from vp3d_export.tensorrt.resume import report_values as engine_values
 
 TABLE_WIDTH = 128
+BAR_WIDTH = 24
 
 
 class StepProgress:
@@ -27,6 +28,7 @@ class StepProgress:
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description}"),
+            TextColumn("{task.fields[part]}"),
             TimeElapsedColumn(),
             console=self._console,
         )
@@ -42,7 +44,15 @@ class StepProgress:
             self._console.print(step, highlight=False)
             return
         self._finish()
-        self._current = self._progress.add_task(step, total=1)
+        self._current = self._progress.add_task(step, total=1, part="")
+
+    def advance(self, done: int, total: int) -> None:
+        """How much of the current step is done, for the few that know."""
+        if self._current is not None and total > 0:
+            share = min(1.0, done / total)
+            full = round(share * BAR_WIDTH)
+            bar = "━" * full + "╌" * (BAR_WIDTH - full)
+            self._progress.update(self._current, part=f"{bar} {share:4.0%}")
 
     def __exit__(
         self,
@@ -57,7 +67,7 @@ class StepProgress:
 
     def _finish(self) -> None:
         if self._current is not None:
-            self._progress.update(self._current, completed=1)
+            self._progress.update(self._current, completed=1, part="")
 
 
 def report_values(result: ExportResult) -> dict[str, Any]:

@@ -344,7 +344,7 @@ class FakeICudaEngine(_FakeThing):
         inputs = {value.name: value for value in model.graph.input}
         outputs = {value.name: value for value in model.graph.output}
         self.keep(plan=plan, model=model, session=session, logger_=logger)
-        self.keep(inputs=inputs, all_values={**inputs, **outputs})
+        self.keep(inputs=inputs, all_values={**inputs, **outputs}, n_contexts=0)
 
     def get_num_io_tensors(self) -> int:
         return len(self.all_values)
@@ -380,11 +380,25 @@ class FakeIExecutionContext(_FakeThing):
     def start(self, engine: Any) -> None:
         shapes = {n: tuple(_axes(v)) for n, v in engine.inputs.items() if -1 not in _axes(v)}
         self.keep(engine_=engine, shapes=shapes, addresses={}, known={})
+        # Of an engine with free axes the first context alone has a profile by itself.
+        first = engine.n_contexts == 0 or not engine.plan["profile"]
+        self.values["active_optimization_profile"] = 0 if first else -1
+        engine.keep(n_contexts=engine.n_contexts + 1)
+
+    def do_set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        def choose() -> None:
+            self.values["active_optimization_profile"] = profile_index
+
+        self._module.gpu.enqueue(self._module.gpu.stream(stream_handle), choose)
+        return profile_index == 0
 
     def do_set_input_shape(self, name: str, shape: Any) -> bool:
         engine, shape = self.engine_, tuple(shape)
         if name not in engine.inputs:
             engine.complain(engine.logger_, f"{name} is no input")
+            return False
+        if self.values["active_optimization_profile"] != 0:
+            engine.complain(engine.logger_, "no optimization profile is chosen")
             return False
         low, _, high = engine.do_get_tensor_profile_shape(name, 0)
         if len(shape) != len(low) or not all(

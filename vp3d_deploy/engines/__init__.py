@@ -56,7 +56,10 @@ def open_engine(
         )
     name = engine
     if engine == "auto":
-        name, own = _best_at_hand(bundle, precision, options)
+        taken = _tensorrt_where_it_runs(bundle, precision, threads, options)
+        if taken is not None:
+            return taken
+        name, own = _best_at_hand(options)
         options = {**own, **options}
     unknown = sorted(set(options) - set(OPTIONS[name]))
     if unknown:
@@ -77,20 +80,21 @@ def open_engine(
     return OnnxEngine(bundle, precision, threads, **options)
 
 
-def _best_at_hand(
-    bundle: Bundle, precision: str | None, options: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """The engine's name, and the options that it is to be opened with.
+def _tensorrt_where_it_runs(
+    bundle: Bundle, precision: str | None, threads: int | None, options: dict[str, Any]
+) -> Engine | None:
+    """An option that another engine alone has is a wish for that one."""
+    if not bundle.engines or set(options) - set(OPTIONS["tensorrt"]):
+        return None
+    from vp3d_deploy.engines.tensorrt import open_where_it_runs
 
-    An option that one engine alone has is a wish for that engine.
-    """
+    return open_where_it_runs(bundle, precision, threads, **options)
+
+
+def _best_at_hand(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name of the best engine beside TensorRT, and options that it is to be opened with."""
     from vp3d_deploy.engines import native, onnx
 
-    if bundle.engines and not set(options) - set(OPTIONS["tensorrt"]):
-        from vp3d_deploy.engines import tensorrt
-
-        if tensorrt.is_at_hand(bundle, precision, **options):
-            return "tensorrt", {}
     if not options and onnx.cuda_is_at_hand():
         return "onnx", {"provider": "cuda"}
     return ("native" if native.is_at_hand() else "onnx"), {}

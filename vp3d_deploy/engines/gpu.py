@@ -74,6 +74,11 @@ class Gpu:
         self.compute_capability = ".".join(str(part) for part in device.compute_capability())
 
     @property
+    def refusal(self) -> type[Exception]:
+        """What pycuda raises where CUDA refuses a call; outside `active` it is a GpuError."""
+        return self._driver.Error
+
+    @property
     def cuda_version(self) -> str:
         """The newest CUDA that the driver runs, for example "12.6"."""
         version = self._driver.get_driver_version()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,6 +107,11 @@ class TensorRTEngine:
             self._streams = [s for s in self._streams if not s.closed]
             self._streams.append(stream)
         return stream
+
+    def load(self, wanted: Iterable[tuple[str, int | None]]) -> None:
+        """Load the engines of these forms and lags now; raises as running them would."""
+        for form, lag in sorted(wanted, key=str):
+            self._plan(form, lag)
 
     def close(self) -> None:
         """Give all memory back, on the host and on the device; open streams are closed too."""
@@ -248,23 +253,25 @@ def default_precision(bundle: Bundle) -> str:
     return next((p for p in DEFAULT_PRECISIONS["tensorrt"] if p in held), "fp16")
 
 
-def is_at_hand(
-    bundle: Bundle,
-    precision: str | None,
-    *,
-    host_code_allowed: bool = False,
-    device: int = 0,
-    **_: Any,
-) -> bool:
-    """Could TensorRT run an engine of this bundle here? Warns, once per reason, why not."""
+def open_where_it_runs(
+    bundle: Bundle, precision: str | None, threads: int | None, **options: Any
+) -> TensorRTEngine | None:
+    """An engine that answers in every form and lag that the bundle has graphs for, all loaded.
+
+    None where there is none, with one warning per process that says why.
+    """
     precision = precision or default_precision(bundle)
     try:
-        trt, gpu = import_tensorrt(), open_gpu(device)
-        usable_entries(bundle, precision, gpu, trt.__version__, host_code_allowed)
+        engine = TensorRTEngine(bundle, precision, threads, **options)
+        try:
+            engine.load({(g.form, g.lag) for g in bundle.graphs if g.precision == precision})
+        except BaseException:
+            engine.close()
+            raise
     except (ImportError, RuntimeError, BundleError) as error:
         warn_once(f'engine "auto" does not take TensorRT: {error}')
-        return False
-    return True
+        return None
+    return engine
 
 
 _WARNED: set[str] = set()

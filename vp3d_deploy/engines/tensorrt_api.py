@@ -148,6 +148,17 @@ class Execution:
     def __init__(self, context: Any, logger: Any, what: str) -> None:
         self.context, self._logger, self._what = context, logger, what
 
+    def take_profile(self, stream: Any) -> None:
+        """Choose the engine's one optimisation profile; shapes are to be set afterwards.
+
+        TensorRT's own documentation leaves open whether contexts after an engine's first do.
+        stream: a pycuda stream; it is idle on return.
+        """
+        if self.context.active_optimization_profile != 0:
+            if not self.context.set_optimization_profile_async(0, stream.handle):
+                raise self._refused("its optimisation profile")
+            stream.synchronize()
+
     def set_shape(self, name: str, shape: Sequence[int]) -> None:
         # Out of the profile, TensorRT says False.
         if not self.context.set_input_shape(name, tuple(shape)):

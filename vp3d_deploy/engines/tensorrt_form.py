@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vp3d_deploy.engines.cuda_graph import CudaGraph, CudaGraphError
-from vp3d_deploy.engines.gpu import Gpu, GpuError
+from vp3d_deploy.engines.gpu import Gpu
 from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
 
 # TensorRT sets itself up in the first run of a shape, which cannot be captured.
@@ -24,8 +24,8 @@ class Repeated:
     problem: why there is no graph, once capturing has failed; the work goes on without.
     """
 
-    def __init__(self, stream: Any, work: Callable[[], None], graphs: bool) -> None:
-        self._stream, self._work, self._graphs = stream, work, graphs
+    def __init__(self, gpu: Gpu, stream: Any, work: Callable[[], None], graphs: bool) -> None:
+        self._gpu, self._stream, self._work, self._graphs = gpu, stream, work, graphs
         self._n_runs = 0
         self._graph: CudaGraph | None = None
         self.problem: str | None = None
@@ -54,7 +54,7 @@ class Repeated:
         self._stream.synchronize()
         try:
             self._graph = CudaGraph(self._stream.handle, self._work)
-        except (CudaGraphError, TensorRTError, GpuError) as error:
+        except (CudaGraphError, TensorRTError, self._gpu.refusal) as error:
             self.problem = str(error)
             warnings.warn(
                 f"runs without a CUDA graph, which takes longer: {error}", RuntimeWarning,
@@ -102,6 +102,7 @@ class FormRunner:
         self._stream = gpu.stream()
         self._stopwatch = Stopwatch(gpu, self._stream, timings)
         self._smallest, _, self._largest = plan.profile("keypoints")
+        self._execution.take_profile(self._stream)
         self._execution.set_shape("keypoints", self._largest)
         names = [tensor.name for tensor in plan.tensors if not tensor.is_input]
         shapes = {"keypoints": self._largest, **{n: self._execution.shape(n) for n in names}}
@@ -111,7 +112,7 @@ class FormRunner:
             self._execution.set_address(name, buffer.pointer)
         self._shape = self._largest
         self._views: dict[str, np.ndarray] = {}
-        self._repeated = Repeated(self._stream, self._enqueue, graphs)
+        self._repeated = Repeated(gpu, self._stream, self._enqueue, graphs)
         self._take_shape(self._largest)
 
     @property
@@ -198,7 +199,7 @@ class FormRunner:
     def _take_shape(self, shape: tuple[int, ...]) -> None:
         """A captured graph is good for the shape that it was captured with alone."""
         self._repeated.close()
-        self._repeated = Repeated(self._stream, self._enqueue, self._use_graphs)
+        self._repeated = Repeated(self._gpu, self._stream, self._enqueue, self._use_graphs)
         self._execution.set_shape("keypoints", shape)
         self._shape = shape
         for name, flat in self._host.items():

@@ -174,7 +174,9 @@ class _Group:
         self._host = {name: gpu.page_locked(shapes[name]) for name in edges}
         self._host["keypoints"][...] = 0
         self._front = 0
-        self._runs = [Repeated(stream, partial(self._enqueue, front), graphs) for front in (0, 1)]
+        self._runs = [
+            Repeated(gpu, stream, partial(self._enqueue, front), graphs) for front in (0, 1)
+        ]
         for place in range(self._n_places):
             self.clear(place)
 

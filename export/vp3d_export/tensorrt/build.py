@@ -73,9 +73,10 @@ def build_engine(
     seconds = time.perf_counter() - began
     if cache is not None:
         _store(cache, builder.timing_cache())
-    information = inspect(trt, plan, graph.file, profiles, options)
+    information = inspect(trt, gpu, plan, graph.file, profiles, options)
     layers = layers_of(information)
-    problem = precision_problem(layers, graph.precision)
+    weights_bytes = bundle.file(graph.weights).stat().st_size
+    problem = precision_problem(layers, graph.precision, len(plan), weights_bytes)
     if problem:
         raise TensorRTError(f"TensorRT {trt.__version__} built {graph.file} wrongly: {problem}")
     name = engine_file_name(graph, gpu, trt.__version__)
@@ -125,13 +126,19 @@ def shape_profiles(bundle: Bundle, graph: GraphEntry, options: EngineOptions) ->
 
 
 def inspect(
-    trt: Any, plan: bytes, what: str, profiles: dict[str, Profile], options: EngineOptions
+    trt: Any,
+    gpu: Gpu,
+    plan: bytes,
+    what: str,
+    profiles: dict[str, Profile],
+    options: EngineOptions,
 ) -> str:
     """What the inspector says of a plan, at the likeliest shapes."""
     loaded = Plan(trt, plan, what, host_code_allowed=options.version_compatible)
     execution = None
     if profiles:
         execution = loaded.execution()
+        execution.take_profile(gpu.stream())
         for name, (_, likeliest, _) in profiles.items():
             execution.set_shape(name, likeliest)
     information = loaded.information(execution)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from vp3d_deploy.engines.tensorrt_api import TensorRTError, import_tensorrt
 from vp3d_deploy.progress import ProgressBar
 from vp3d_export.compare import Expected
 from vp3d_export.parity import Limits, ParityRow, check_parity
+from vp3d_export.tensorrt.api import Advance
 from vp3d_export.tensorrt.build import build_engine
 from vp3d_export.tensorrt.options import EngineOptions
 
@@ -50,10 +52,13 @@ def add_engines(
     limits: Mapping[str, Limits],
     options: EngineOptions,
     progress: Progress = lambda step: None,
+    advance: Advance | None = None,
 ) -> EngineReport:
     """Build an engine for every graph of the bundle in `directory`, and list it there.
 
     expected: PyTorch's answers. limits: by precision. progress: called before each step.
+    advance: called with the steps of a build that are done, and how many there are; without it a
+    terminal shows a bar.
     """
     try:
         trt, gpu = import_tensorrt(), open_gpu()
@@ -65,7 +70,7 @@ def add_engines(
         label = graph.file.removesuffix(".onnx")
         progress(f"building the TensorRT engine {label}")
         try:
-            with ProgressBar(label) as bar, gpu.active():
+            with _bar(advance, label) as bar, gpu.active():
                 entry = build_engine(trt, gpu, bundle, graph, options, directory, bar).entry
         except (TensorRTError, GpuError) as error:
             report.failures.append(str(error))
@@ -73,6 +78,10 @@ def add_engines(
         _check(bundle, graph, entry, expected, limits, options, progress, report)
     record_engines(directory, report.built, report.rows, gpu)
     return report
+
+
+def _bar(advance: Advance | None, label: str) -> AbstractContextManager[Advance]:
+    return ProgressBar(label) if advance is None else nullcontext(advance)
 
 
 def _check(

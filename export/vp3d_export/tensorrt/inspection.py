@@ -35,12 +35,22 @@ _QUANTISES = re.compile(r"quantize|scale", re.I)
 _PRODUCT = re.compile(r"\.level([1-9]\d*)\.(conv|mix)(?![a-z_])")
 
 
+# One layer that stands for many, of which only the ends are listed.
+_OPAQUE = re.compile(r"ForeignNode|Myelin", re.I)
+# A plan holds the weights, and hardly more than as much again in kernels.
+_LARGEST_SHARE = 1.5
+
+
 class Layer(NamedTuple):
     """types: of its inputs and outputs, sorted, "fp16" and so on."""
 
     name: str
     kind: str
     types: tuple[str, ...]
+
+    @property
+    def is_opaque(self) -> bool:
+        return bool(_OPAQUE.search(self.name) or _OPAQUE.search(self.kind))
 
     def to_list(self) -> list[str]:
         return [self.name, self.kind, "+".join(self.types)]
@@ -58,8 +68,14 @@ def layers_of(information: str) -> list[Layer]:
     return layers
 
 
-def precision_problem(layers: list[Layer], precision: str) -> str | None:
-    """One sentence where the builder did not use the precision that was asked for, or None."""
+def precision_problem(
+    layers: list[Layer], precision: str, plan_bytes: int = 0, weights_bytes: int = 0
+) -> str | None:
+    """One sentence where the builder did not use the precision that was asked for, or None.
+
+    plan_bytes, weights_bytes: sizes of the engine and of the weights in this precision, by which
+    an engine is judged whose layers TensorRT has merged into ones that do not say.
+    """
     working = [layer for layer in layers if not _MOVES.search(layer.kind)] or layers
     if not any(layer.types for layer in working):
         return "the engine inspector says of no layer what precision it has"
@@ -71,11 +87,18 @@ def precision_problem(layers: list[Layer], precision: str) -> str | None:
     # Quantising by itself is no arithmetic in 8 bits.
     able = [layer for layer in working if not _QUANTISES.search(layer.kind)]
     if not any(precision in layer.types for layer in able):
-        found = sorted({kind for layer in working for kind in layer.types})
-        return f"no layer computes in {precision}: the builder chose {', '.join(found)}"
+        found = ", ".join(sorted({kind for layer in working for kind in layer.types}))
+        if not any(layer.is_opaque for layer in working):
+            return f"no layer computes in {precision}: the builder chose {found}"
+        if plan_bytes > _LARGEST_SHARE * weights_bytes:
+            return (
+                f"its layers say {found} alone, and it has {plan_bytes} bytes where weights in "
+                f"{precision} have {weights_bytes}"
+            )
     # In int8 a layer that adds a bias may be one of its own, and float32.
     for layer in working if precision == "fp16" else ():
-        if _PRODUCT.search(layer.name) and layer.types and precision not in layer.types:
+        named = not layer.is_opaque and _PRODUCT.search(layer.name)
+        if named and layer.types and precision not in layer.types:
             return f"layer {layer.name!r} is {'+'.join(layer.types)}, not {precision}"
     return None
 

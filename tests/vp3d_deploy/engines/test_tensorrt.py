@@ -363,6 +363,19 @@ def test_auto_takes_tensorrt_only_where_an_engine_runs_and_says_why_not_once(
     assert open_engine(bundle, isa="portable").name == "native"
 
 
+def test_auto_takes_no_engine_that_answers_in_fewer_forms_or_does_not_load(
+    built: Make, recwarn: pytest.WarningsRecorder
+) -> None:
+    installed, bundle = built(forms=("window", "stream"))
+    assert open_engine(bundle).name == "native"
+    assert "has no TensorRT engine for sequence in fp32" in str(recwarn.pop().message)
+    _, bundle = built()
+    bundle.file(bundle.engines[0].file).write_bytes(b"no plan")
+    assert open_engine(bundle).name == "native"
+    assert "magic tag does not match" in str(recwarn.pop().message)
+    assert installed.gpu.leaks == {}
+
+
 def test_without_tensorrt_or_a_gpu_the_engine_fails_by_name_and_auto_falls_back(
     built: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,3 +82,11 @@ def test_an_int8_engine_multiplies_in_int8() -> None:
     assert precision_problem([quantise, product], "int8") is None
     slow = layer("pose.level1.conv.product", "gemm", a="fp32")
     assert "no layer computes in int8" in (precision_problem([quantise, slow], "int8") or "")
+
+
+def test_layers_that_were_merged_into_one_are_judged_by_the_engines_size() -> None:
+    merged = [layer("{ForeignNode[pose.level0.conv...pose.shrink]}", "Myelin", a="fp32")]
+    assert precision_problem(merged, "fp16", plan_bytes=40, weights_bytes=34) is None
+    problem = precision_problem(merged, "fp16", plan_bytes=68, weights_bytes=34)
+    assert "has 68 bytes where weights in fp16 have 34" in (problem or "")
+    assert precision_problem(merged, "fp32") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,26 @@ def test_the_default_stream(bundle: Bundle, monkeypatch: Patch) -> None:
     monkeypatch.setattr(gpu_module.Gpu, "upload", upload)
     with pytest.raises(CudaFaultError, match="default stream"):
         run(built, "window")
+
+
+def test_a_second_context_without_a_profile(bundle: Bundle, monkeypatch: Patch) -> None:
+    built = build(bundle, install(monkeypatch, EIGHT), "window", "fp32")
+    monkeypatch.setattr(Execution, "take_profile", lambda self, stream: None)
+    engine = TensorRTEngine(built, "fp32")
+    x = np.zeros((1, SPEC.receptive_field, 17, 2), np.float32)
+    engine.window(x)
+    problems: list[Exception] = []
+
+    def work() -> None:
+        try:
+            engine.window(x)
+        except TensorRTError as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert "no optimization profile is chosen" in str(problems[0])
 
 
 def test_buffers_that_are_too_small(bundle: Bundle, monkeypatch: Patch) -> None:
