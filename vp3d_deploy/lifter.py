@@ -59,9 +59,10 @@ class Lifter:
     ) -> Lifter:
         """Open and verify the bundle at `path`, and an engine on it.
 
-        engine: "native", "onnx", or "auto" for the best at hand. precision: one of the bundle's,
-        for example "fp16"; by default the engine's choice, fp16 or fp32. threads: at most so many
-        per call; by default one per core. options: the engine's own; `open_engine` lists them.
+        engine: "tensorrt", "native", "onnx", or "auto" for the best at hand. precision: one of the
+        bundle's, for example "fp16"; by default the engine's choice, fp16 or fp32. threads: at most
+        so many per call; by default one per core. options: the engine's own; `open_engine` lists
+        them.
         Raises BundleError for a damaged or foreign bundle, ValueError for an unknown engine or
         option, ImportError for an engine that is not installed.
         """
