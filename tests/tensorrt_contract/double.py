@@ -136,6 +136,9 @@ class FakeBuilder(_FakeThing):
         if network.parser() is None:
             return "the parser is gone, and with it the weights"
         strongly = self._module.major >= 11 or "STRONGLY_TYPED" in network.set_flags
+        small = [t.name for t in network.model.graph.initializer if t.data_type == 3 and t.dims]
+        if small and self._module.major < 10:
+            return f"{small[0]}: invalid weights type of Int8"
         if strongly and config.set_flags & {"FP16", "INT8", "BF16", "FP8"}:
             return "precision flags and a strongly typed network exclude each other"
         shapes = config.profiles[0].shapes if config.profiles else {}
@@ -475,7 +478,13 @@ class FakeEngineInspector(_FakeThing):
         known = not free or (context is not None and len(context.shapes) == len(engine.inputs))
         kinds = _value_types(engine.model)
         layers: list[Any] = []
-        for node in engine.model.graph.node:
+        nodes = list(engine.model.graph.node)
+        # A dequantisation is fused into the product that reads it, whose inputs are int8 then.
+        fused = {n for node in nodes if node.op_type == "DequantizeLinear" for n in node.output}
+        kinds |= dict.fromkeys(fused, "INT8")
+        for node in nodes:
+            if node.op_type == "DequantizeLinear":
+                continue
             if not engine.plan["detailed"]:
                 layers.append(node.name)
                 continue

@@ -291,4 +291,7 @@ class FakeCudaDriver:
         return self.SUCCESS
 
     def _destroy(self, handle: ctypes.c_void_p) -> int:
-        return self.SUCCESS if self._gpu.graphs.pop(handle.value, None) else self.INVALID
+        if handle.value not in self._gpu.graphs:
+            return self.INVALID
+        del self._gpu.graphs[handle.value]
+        return self.SUCCESS

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -50,13 +51,15 @@ class CudaGraph:
         except BaseException:
             # Whatever went wrong, the stream has to leave its capture.
             _driver().cuStreamEndCapture(stream, ctypes.byref(self._graph))
-            self.close()
+            with suppress(CudaGraphError):
+                self.close()
             raise
         _call("cuStreamEndCapture", stream, ctypes.byref(self._graph))
         try:
             _call("cuGraphInstantiateWithFlags", ctypes.byref(self._executable), self._graph, 0)
         except CudaGraphError:
-            self.close()
+            with suppress(CudaGraphError):
+                self.close()
             raise
 
     def launch(self) -> None:

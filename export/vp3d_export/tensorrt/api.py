@@ -3,7 +3,7 @@
 What differs between versions is decided here, by version number:
 
     8.5, 8.6   networks with EXPLICIT_BATCH; types of the graph are hints, so the builder is told
-               which precision it may use (FP16, INT8) and which layers have to stay float32
+               that it may use FP16 and which layers have to stay float32; no 8-bit weights
     10         networks with STRONGLY_TYPED: every tensor has the type that the graph says
     11         always strongly typed, and the flag deprecated
 
@@ -64,8 +64,20 @@ class EngineBuilder:
             self._builder.create_builder_config(), "has no configuration for"
         )
 
+    def refuse_what_the_version_lacks(self, precision: str) -> None:
+        """Raises TensorRTError for a precision that this TensorRT does not read."""
+        if precision == "int8" and self.version < STRONGLY_TYPED_FROM:
+            raise TensorRTError(
+                f"TensorRT {self._trt.__version__} reads no weights of 8 bits, which "
+                f"{self._what} has; TensorRT 10 and later do"
+            )
+
     def parse(self, model: bytes, path: Path) -> None:
-        """path: where the model lies, beside its weights."""
+        """path: where the model lies, beside its weights.
+
+        In int8 these are stored in 8 bits, which TensorRT 8 refuses ("invalid weights type of
+        Int8", github.com/megvii-research/Sparsebit/issues/16) and 10 documents to read.
+        """
         # It owns the weights until the engine is built.
         parser = self._parser = self._trt.OnnxParser(self._network, self._logger)
         if not parser.parse(model, str(path)):
@@ -77,10 +89,9 @@ class EngineBuilder:
     def configure(self, precision: str, options: EngineOptions) -> None:
         trt, config = self._trt, self._config
         config.clear_flag(trt.BuilderFlag.TF32)
-        if self.version < STRONGLY_TYPED_FROM and precision != "fp32":
-            config.set_flag(trt.BuilderFlag.FP16 if precision == "fp16" else trt.BuilderFlag.INT8)
-            if precision == "fp16":
-                self._keep_edges_float32()
+        if self.version < STRONGLY_TYPED_FROM and precision == "fp16":
+            config.set_flag(trt.BuilderFlag.FP16)
+            self._keep_edges_float32()
         # Without it the inspector cannot say which precisions were chosen.
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         if options.workspace_mib is not None:

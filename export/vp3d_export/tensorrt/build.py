@@ -56,6 +56,7 @@ def build_engine(
     """
     path = bundle.file(graph.file)
     builder = EngineBuilder(trt, graph.file)
+    builder.refuse_what_the_version_lacks(graph.precision)
     model = path.read_bytes()
     if graph.form == "stream":
         model = with_fixed_axes(model, {BATCH_AXIS: options.stream_rows})

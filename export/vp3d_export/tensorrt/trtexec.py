@@ -20,7 +20,7 @@ def trtexec_command(bundle: Bundle, graph: GraphEntry, options: EngineOptions, v
     path = str(bundle.file(graph.file))
     parts = [f"--onnx={path}", f"--saveEngine={path.removesuffix('.onnx')}.engine", "--noTF32"]
     if numbers < STRONGLY_TYPED_FROM:
-        parts += {"fp16": ["--fp16"], "int8": ["--int8"]}.get(graph.precision, [])
+        parts += ["--fp16"] if graph.precision == "fp16" else []
     elif numbers < ALWAYS_STRONGLY_TYPED_FROM:
         parts.append("--stronglyTyped")
     for name, shapes in zip(("min", "opt", "max"), _shapes(bundle, graph, options), strict=True):

@@ -7,6 +7,8 @@ Nothing here has run on a GPU.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.installed import Installed, install
 from tensorrt_contract.inventory import tensorrt_versions
 
-from vp3d_deploy.bundle import Bundle, BundleError
+from vp3d_deploy.bundle import MANIFEST, Bundle, BundleError
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
@@ -40,7 +42,7 @@ every_version = pytest.mark.parametrize("version", tensorrt_versions())
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     path = tmp_path_factory.mktemp("tensorrt") / "net.vp3d"
     made = random_bundle(
-        path, SPEC, trajectory=True, precisions=("fp32", "fp16"), lags=(0, SPEC.lookahead)
+        path, SPEC, trajectory=True, precisions=("fp32", "fp16", "int8"), lags=(0, SPEC.lookahead)
     )
     return made.bundle
 
@@ -94,11 +96,15 @@ def assert_same(found: Output, expected: Output) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 @every_version
 def test_every_form_answers_as_the_graph_does_and_all_memory_comes_back(
     version: str, precision: str, built: Make
 ) -> None:
+    if precision == "int8" and version.startswith("8."):
+        with pytest.raises(TensorRTError, match="8.6.1 reads no weights of 8 bits"):
+            built(version, precision=precision)
+        return
     installed, bundle = built(version, precision=precision)
     onnx = OnnxEngine(bundle, precision, 1)
     engine = open_engine(bundle, "tensorrt", precision)
@@ -437,3 +443,62 @@ def test_people_live_and_recorded_are_lifted_as_with_onnx_runtime(lifter: Lifter
     assert mine is not None
     for stream in streams:
         stream.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"form": "door"}, "unknown form or precision"),
+        ({"precision": 16}, "unknown form or precision"),
+        ({"file": "../../secret"}, "lists no file"),
+        ({"file": "other.engine"}, "lists no file"),
+        ({"rows": 3}, "has lag None and rows 3"),
+        ({"form": "stream", "lag": 0, "rows": 10**9}, "has 1000000000 rows"),
+        ({"gpu": None}, "does not say on which GPU"),
+        ({"details": []}, "does not say on which GPU"),
+        ({"plugin": "x.so"}, "unexpected keyword"),
+    ],
+)
+def test_a_manifest_with_odd_engines_is_refused(
+    change: dict[str, object], what: str, tmp_path: Path
+) -> None:
+    bundle = random_bundle(tmp_path / "net.vp3d", SPEC).bundle
+    (bundle.path / "a.engine").write_bytes(b"plan")
+    entry = {"file": "a.engine", "form": "window", "precision": "fp32", "gpu": "Orin",
+             "compute_capability": "8.7", "tensorrt": "10.3.0", "details": {}}  # fmt: skip
+    manifest = json.loads((bundle.path / MANIFEST).read_text("utf-8"))
+    digest = hashlib.sha256(b"plan").hexdigest()
+    manifest["files"]["a.engine"] = {"bytes": 4, "sha256": digest}
+    for entries in ([entry], [{**entry, **change}]):
+        manifest["engines"] = entries
+        (bundle.path / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+        if entries == [entry]:
+            assert Bundle.open(bundle.path).engines[0].gpu == "Orin"
+        else:
+            with pytest.raises(BundleError, match=what):
+                Bundle.open(bundle.path)
+
+
+def test_cuda_that_refuses_a_call_while_capturing_is_no_end_either(
+    built: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed, bundle = built(forms=("window",))
+    onnx = OnnxEngine(bundle, "fp32", 1)
+    engine = open_engine(bundle, "tensorrt", "fp32")
+    x = keypoints(2, SPEC.receptive_field)
+    module, upload = installed.gpu.module, engine.gpu.upload
+
+    def refuse(buffer: object, array: np.ndarray, stream: object) -> None:
+        if stream.capturing is not None:  # type: ignore[attr-defined]
+            raise module.Error("cuMemcpyHtoDAsync failed: not permitted while capturing")
+        upload(buffer, array, stream)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.gpu, "upload", refuse)
+    engine.window(x)
+    engine.window(x)
+    with pytest.warns(RuntimeWarning, match="not permitted while capturing"):
+        answer = engine.window(x)
+    assert_same(answer, onnx.window(x))
+    assert_same(engine.window(x), onnx.window(x))
+    engine.close()
+    assert installed.gpu.leaks == {}
