@@ -7,7 +7,6 @@ import os
 import re
 import tempfile
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,6 @@ from vp3d_export.tensorrt.options import EngineOptions
 BATCH_AXIS = "B"
 
 
-@dataclass(frozen=True)
-class BuiltEngine:
-    """entry: as the manifest lists it. layers: of which precision each is."""
-
-    entry: EngineEntry
-    layers: list[Layer]
-
-
 def engine_file_name(graph: GraphEntry, gpu: Gpu, version: str) -> str:
     """For example "stream.lag0.fp16.sm87.trt10.3.0.engine"."""
     capability = gpu.compute_capability.replace(".", "")
@@ -47,55 +38,33 @@ def build_engine(
     options: EngineOptions,
     directory: Path,
     advance: Advance = lambda done, total: None,
-) -> BuiltEngine:
-    """Build `graph`'s engine into `directory`; to be called in the GPU's context.
+) -> EngineEntry:
+    """Build `graph`'s engine into `directory`, and say what is to be listed of it.
 
+    To be called in the GPU's context.
     advance: called with the steps of the build that are done, and how many there are.
     Raises TensorRTError where TensorRT fails, or chose another precision than the graph's; no file
     is left then.
     """
-    path = bundle.file(graph.file)
     builder = EngineBuilder(trt, graph.file)
     builder.refuse_what_the_version_lacks(graph.precision)
-    model = path.read_bytes()
-    if graph.form == "stream":
-        model = with_fixed_axes(model, {BATCH_AXIS: options.stream_rows})
-    builder.parse(model, path)
+    builder.parse(*_model(bundle, graph, options))
     builder.configure(graph.precision, options)
     profiles = shape_profiles(bundle, graph, options)
     if profiles:
         builder.add_profile(profiles)
-    cache = timing_cache_file(gpu, trt.__version__) if options.timing_cache else None
-    if cache is not None:
-        builder.set_timing_cache(cache.read_bytes() if cache.is_file() else b"")
     builder.show_progress(advance)
-    began = time.perf_counter()
-    plan = builder.build()
-    seconds = time.perf_counter() - began
-    if cache is not None:
-        _store(cache, builder.timing_cache())
+    plan, seconds = _built(builder, gpu, trt.__version__, options)
+
     information = inspect(trt, gpu, plan, graph.file, profiles, options)
     layers = layers_of(information)
     weights_bytes = bundle.file(graph.weights).stat().st_size
     problem = precision_problem(layers, graph.precision, len(plan), weights_bytes)
     if problem:
         raise TensorRTError(f"TensorRT {trt.__version__} built {graph.file} wrongly: {problem}")
-    name = engine_file_name(graph, gpu, trt.__version__)
-    (directory / name).write_bytes(plan)
-    if options.detailed:
-        (directory / f"{name}.inspector.json").write_text(information, "utf-8")
-    details = {
-        "cuda": gpu.cuda_version,
-        "driver": gpu.driver_version,
-        "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "build_seconds": round(seconds, 1),
-        "graph": graph.file,
-        "profile": {k: [list(shape) for shape in shapes] for k, shapes in profiles.items()},
-        "options": options.to_dict(),
-        "layers": [layer.to_list() for layer in layers],
-    }
+
     entry = EngineEntry(
-        file=name,
+        file=engine_file_name(graph, gpu, trt.__version__),
         form=graph.form,
         precision=graph.precision,
         gpu=gpu.name,
@@ -105,9 +74,57 @@ def build_engine(
         rows=options.stream_rows if graph.form == "stream" else None,
         version_compatible=options.version_compatible,
         hardware_compatible=options.hardware_compatible,
-        details=details,
+        details=_details(gpu, graph, options, profiles, layers, seconds),
     )
-    return BuiltEngine(entry, layers)
+    (directory / entry.file).write_bytes(plan)
+    if options.detailed:
+        (directory / f"{entry.file}.inspector.json").write_text(information, "utf-8")
+    return entry
+
+
+def _model(bundle: Bundle, graph: GraphEntry, options: EngineOptions) -> tuple[bytes, Path]:
+    """The graph to parse, a stream's with its number of rows, and where its weights lie."""
+    path = bundle.file(graph.file)
+    model = path.read_bytes()
+    if graph.form == "stream":
+        model = with_fixed_axes(model, {BATCH_AXIS: options.stream_rows})
+    return model, path
+
+
+def _built(
+    builder: EngineBuilder, gpu: Gpu, version: str, options: EngineOptions
+) -> tuple[bytes, float]:
+    """The plan and the seconds that it took, with what other builds have learnt."""
+    cache = timing_cache_file(gpu, version) if options.timing_cache else None
+    if cache is not None:
+        builder.set_timing_cache(cache.read_bytes() if cache.is_file() else b"")
+    began = time.perf_counter()
+    plan = builder.build()
+    seconds = time.perf_counter() - began
+    if cache is not None:
+        _store(cache, builder.timing_cache())
+    return plan, seconds
+
+
+def _details(
+    gpu: Gpu,
+    graph: GraphEntry,
+    options: EngineOptions,
+    profiles: dict[str, Profile],
+    layers: list[Layer],
+    seconds: float,
+) -> dict[str, Any]:
+    """What the manifest says of an engine beside where it runs."""
+    return {
+        "cuda": gpu.cuda_version,
+        "driver": gpu.driver_version,
+        "built": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "build_seconds": round(seconds, 1),
+        "graph": graph.file,
+        "profile": {k: [list(shape) for shape in shapes] for k, shapes in profiles.items()},
+        "options": options.to_dict(),
+        "layers": [layer.to_list() for layer in layers],
+    }
 
 
 def shape_profiles(bundle: Bundle, graph: GraphEntry, options: EngineOptions) -> dict[str, Profile]:

@@ -71,7 +71,7 @@ def add_engines(
         progress(f"building the TensorRT engine {label}")
         try:
             with _bar(advance, label) as bar, gpu.active():
-                entry = build_engine(trt, gpu, bundle, graph, options, directory, bar).entry
+                entry = build_engine(trt, gpu, bundle, graph, options, directory, bar)
         except (TensorRTError, GpuError) as error:
             report.failures.append(str(error))
             continue

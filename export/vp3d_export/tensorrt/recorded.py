@@ -21,7 +21,7 @@ from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.evaluation.clips import EvaluationClip, EvaluationSet
 from vp3d_deploy.spec import ModelSpec
-from vp3d_export.compare import Answers, Expected
+from vp3d_export.compare import Answers, Expected, live_frames
 
 RECORDED = "pytorch.safetensors"
 _TITLE = "title"
@@ -40,7 +40,8 @@ def write_recorded(path: Path, expected: Expected, lags: Sequence[int]) -> None:
         if answer.trajectory is not None:
             tensors[f"{name}.trajectory"] = answer.trajectory
     plain = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
-    safetensors.numpy.save_file(plain, path, {_TITLE: expected.data.title})
+    # Not save_file, whose files nobody else may read.
+    path.write_bytes(safetensors.numpy.save(plain, {_TITLE: expected.data.title}))
 
 
 def load_recorded(bundle: Bundle) -> Expected:
@@ -78,8 +79,6 @@ class _Recorded(Expected):
             self._whole = answers
 
     def live_truth(self) -> np.ndarray | None:
-        from vp3d_export.compare import live_frames
-
         _, truths, _ = live_frames(self.spec, self.data)
         known = [truth for truth in truths if truth is not None]
         return np.concatenate(known) if known and len(known) == len(truths) else None

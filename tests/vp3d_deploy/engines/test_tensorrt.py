@@ -78,7 +78,7 @@ def with_engines(
     graphs = [g for g in bundle.graphs if g.precision == precision and g.form in forms]
     with gpu.active():
         entries = [
-            build_engine(installed.trt, gpu, bundle, graph, options, bundle.path).entry
+            build_engine(installed.trt, gpu, bundle, graph, options, bundle.path)
             for graph in graphs
         ]
     return dataclasses.replace(bundle, engines=tuple(entries))

@@ -46,7 +46,7 @@ def build(bundle: Bundle, installed: Installed, form: str, precision: str) -> Bu
     graph = next(g for g in bundle.graphs if (g.form, g.precision) == (form, precision))
     with device.active():
         built = build_engine(installed.trt, device, bundle, graph, OPTIONS, bundle.path)
-    return dataclasses.replace(bundle, engines=(built.entry,))
+    return dataclasses.replace(bundle, engines=(built,))
 
 
 def run(bundle: Bundle, form: str, precision: str = "fp32") -> None:
