@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -34,9 +35,10 @@ class FakeGpu:
         self.capture_fails = False
         self.memory: dict[int, bytearray] = {}
         self.locked: dict[int, int] = {}
-        self.streams: dict[int, Any] = {}
+        self.streams: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.graphs: dict[int, list[Callable[[], None]]] = {}
         self.n_launches = 0
+        self.faults: list[str] = []
         self.primary: Any = None
         self._addresses = itertools.count(0x7F0000000000, 1 << 32)
         self._handles = itertools.count(0x1000, 16)
@@ -46,7 +48,12 @@ class FakeGpu:
     @property
     def leaks(self) -> dict[str, int]:
         """What is still held, by kind."""
-        held = {"device": self.memory, "host": self.locked, "graphs": self.graphs}
+        held = {
+            "device": self.memory,
+            "host": self.locked,
+            "graphs": self.graphs,
+            "streams": dict(self.streams),
+        }
         return {kind: len(things) for kind, things in held.items() if things}
 
     @property
@@ -123,6 +130,11 @@ class FakeGpu:
 
             def get_handle(self) -> int:
                 return self.number
+
+            def __del__(self) -> None:
+                # pycuda cannot destroy a stream in a thread whose context is another.
+                if not gpu.stack:
+                    gpu.faults.append("a stream was let go without a current context")
 
             def put(self, work: Callable[[], None]) -> None:
                 (self.queue if self.capturing is None else self.capturing).append(work)

@@ -25,7 +25,9 @@ class Repeated:
     """
 
     def __init__(self, gpu: Gpu, stream: Any, work: Callable[[], None], graphs: bool) -> None:
-        self._gpu, self._stream, self._work, self._graphs = gpu, stream, work, graphs
+        self._gpu, self._graphs = gpu, graphs
+        self._stream: Any = stream
+        self._work: Callable[[], None] | None = work
         self._n_runs = 0
         self._graph: CudaGraph | None = None
         self.problem: str | None = None
@@ -40,17 +42,20 @@ class Repeated:
         self._n_runs += 1
         if due and self._graph is None and self.problem is None:
             self._capture()
+        assert self._work is not None
         if self._graph is not None:
             self._graph.launch()
         else:
             self._work()
 
     def close(self) -> None:
+        """Let everything go at once: what pycuda frees later may find no context."""
         if self._graph is not None:
             self._graph.close()
-            self._graph = None
+        self._graph = self._work = self._stream = None
 
     def _capture(self) -> None:
+        assert self._work is not None
         self._stream.synchronize()
         try:
             self._graph = CudaGraph(self._stream.handle, self._work)
@@ -66,7 +71,7 @@ class Stopwatch:
     """CUDA events around a run. ms: of the last one, None before or where it is off."""
 
     def __init__(self, gpu: Gpu, stream: Any, enabled: bool) -> None:
-        self._stream = stream
+        self._stream: Any = stream
         self._events = (gpu.event(), gpu.event()) if enabled else None
         self.ms: float | None = None
 
@@ -84,7 +89,7 @@ class Stopwatch:
             self.ms = self._events[0].time_till(self._events[1])
 
     def close(self) -> None:
-        self._events = None
+        self._events = self._stream = None
 
 
 class FormRunner:

@@ -75,7 +75,8 @@ class TensorRTStream:
 
     def remove_rows(self, rows: list[int]) -> None:
         with self._lock, self._gpu.active():
-            self._seats = [seat for row, seat in enumerate(self._seats) if row not in set(rows)]
+            gone = set(rows)
+            self._seats = [seat for row, seat in enumerate(self._seats) if row not in gone]
             used = {id(group) for group, _ in self._seats}
             self._stream.synchronize()
             for group in self._groups:
@@ -214,6 +215,7 @@ class _Group:
         for array in self._host.values():
             self._gpu.free_page_locked(array)
         self._host.clear()
+        del self._stream, self._execution
 
     def _enqueue(self, front: int) -> None:
         """Addresses are those of this group and front; a captured graph keeps them."""

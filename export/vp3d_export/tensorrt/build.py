@@ -22,6 +22,9 @@ from vp3d_export.tensorrt.options import EngineOptions
 
 # In the graphs of vp3d_export/graphs/forms.py.
 BATCH_AXIS = "B"
+# Poses in one call of `sequence`, over all clips: the largest shape of an engine's profile takes
+# its working memory whether it is used or not, for 1024 channels some 50 kB a pose.
+FRAMES_TOGETHER = 4096
 
 
 def engine_file_name(graph: GraphEntry, gpu: Gpu, version: str) -> str:
@@ -134,7 +137,10 @@ def shape_profiles(bundle: Bundle, graph: GraphEntry, options: EngineOptions) ->
     inputs, _ = form_shapes(bundle, graph.form, graph.lag)
     padding = bundle.spec.receptive_field - 1
     (shape,) = inputs.values()
-    batches, frames = options.batch, [padding + frames for frames in options.frames]
+    batches, frames = list(options.batch), [padding + frames for frames in options.frames]
+    if graph.form == "sequence":
+        together = max(1, FRAMES_TOGETHER // options.frames.largest)
+        batches = [min(batch, together) for batch in batches]
 
     def filled(index: int) -> tuple[int, ...]:
         free = [batches[index], frames[index]]

@@ -22,15 +22,16 @@ class Span(NamedTuple):
 
 
 DEFAULT_BATCH = Span(1, 1, 32)
-DEFAULT_FRAMES = Span(1, 256, 1024)
+DEFAULT_FRAMES = Span(1, 256, 2048)
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """How engines are built.
 
-    batch: windows or clips per call. frames: answers per clip in one call of `sequence`; longer
-    clips go through in pieces. stream_rows: people that one run of a stream engine advances.
+    batch: windows or clips per call, of clips as many as have FRAMES_TOGETHER (build.py) poses.
+    frames: answers per clip in one call of `sequence`; longer clips go through in pieces.
+    stream_rows: people that one run of a stream engine advances.
     optimization_level: 0 to 5, or None for TensorRT's own choice. workspace_mib: a limit on the
     working memory of a layer, or None.
     version_compatible: newer versions of TensorRT run the engine too. hardware_compatible: one of

@@ -122,6 +122,7 @@ def test_every_form_answers_as_the_graph_does_and_all_memory_comes_back(
         check_stream(engine, onnx, lag)
     engine.close()
     assert installed.gpu.leaks == {}
+    assert installed.gpu.faults == []
 
 
 def check_stream(engine: TensorRTEngine, onnx: OnnxEngine, lag: int) -> None:

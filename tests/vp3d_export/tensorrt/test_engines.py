@@ -24,6 +24,7 @@ from vp3d_export.bundle_writer import write_manifest
 from vp3d_export.compare import Expected
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.tensorrt.api import EngineBuilder
+from vp3d_export.tensorrt.build import shape_profiles
 from vp3d_export.tensorrt.engines import EngineReport, add_engines
 from vp3d_export.tensorrt.options import EngineOptions, Span
 from vp3d_export.tensorrt.recorded import RECORDED, load_recorded, write_recorded
@@ -99,6 +100,9 @@ def test_every_engine_is_built_compared_and_listed(
         assert details["options"]["batch"] == "1:4:32"
         assert details["build_seconds"] >= 0
         assert {"driver", "built", "profile", "layers", "graph"} <= set(details)
+        if entry.form == "sequence":
+            assert details["profile"]["keypoints"] == [
+                [1, 9, 17, 2], [4, 16, 17, 2], [32, 24, 17, 2]]  # fmt: skip
         assert ("keypoints" in details["profile"]) == (entry.form != "stream")
         assert entry.rows == (1 if entry.form == "stream" else None)
         assert entry.precision in {
@@ -322,6 +326,15 @@ def test_a_parsers_complaint_names_the_node(
     assert f"TensorRT {version} cannot read window.fp32.onnx: node pose.level1.mix_relu" in failure
     assert "Rely" in failure
     assert len(report.built) == len(bundle.graphs) - 1
+
+
+def test_clips_share_a_call_as_far_as_memory_is_bounded(bundle: Bundle) -> None:
+    options = EngineOptions()
+    sequence = bundle.graph("sequence", "fp32")
+    _, _, largest = shape_profiles(bundle, sequence, options)["keypoints"]
+    assert largest == (2, 2048 + SPEC.receptive_field - 1, 17, 2)
+    _, _, largest = shape_profiles(bundle, bundle.graph("window", "fp32"), options)["keypoints"]
+    assert largest == (32, SPEC.receptive_field, 17, 2)
 
 
 def test_trtexec_commands_say_the_same(bundle: Bundle) -> None:
