@@ -20,10 +20,10 @@ namespace vp3d::cpu {
 namespace {
 
 // Long enough to stay awake from frame to frame of a recording; short beside a camera's period.
-constexpr auto kSpinBetweenRuns = std::chrono::microseconds(60);
+constexpr auto kSpinBetweenRuns = std::chrono::microseconds(150);
 // Checks of a barrier before the core is offered to others: more threads than cores must not stall
 // each other for whole time slices.
-constexpr int kSpinsBeforeYield = 4000;
+constexpr int kSpinsBeforeYield = 500;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -42,6 +42,18 @@ std::vector<int> allowed_cores() {
       if (CPU_ISSET(core, &set)) cores.push_back(core);
 #endif
   return cores;
+}
+
+// Where the system refuses, the thread stays where it may be anyway.
+void keep_on(std::thread& thread, const std::vector<int>& cores) {
+#ifdef __linux__
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(core, &set);
+  pthread_setaffinity_np(thread.native_handle(), sizeof set, &set);
+#else
+  static_cast<void>(thread), static_cast<void>(cores);
+#endif
 }
 
 // All pools, for the child of a fork. The mutex is held across fork(), so the list is whole.
@@ -78,6 +90,8 @@ struct ThreadPool::Crew {
   std::condition_variable wake;
   int sleepers = 0;
   std::vector<std::thread> workers;
+  std::vector<int> cores;  // that this process may use
+  int avoided = -1;        // the caller's core, which the workers are kept off
 
   Function work = nullptr;
   void* context = nullptr;
@@ -142,18 +156,14 @@ void ThreadPool::barrier() {
 
 void ThreadPool::start() {
   Crew& crew = *crew_;
-  const std::vector<int> cores = allowed_cores();
+  crew.cores = allowed_cores();
+  crew.avoided = -1;
   try {
     for (int thread = 1; thread < threads_; ++thread) {
       crew.workers.emplace_back([this, thread] { serve(thread); });
-#ifdef __linux__
-      if (pin_ && !cores.empty()) {
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET(cores[static_cast<std::size_t>(thread) % cores.size()], &one);
-        pthread_setaffinity_np(crew.workers.back().native_handle(), sizeof one, &one);
-      }
-#endif
+      if (pin_ && !crew.cores.empty())
+        keep_on(crew.workers.back(),
+                {crew.cores[static_cast<std::size_t>(thread) % crew.cores.size()]});
     }
   } catch (...) {
     // A barrier counts all threads, so some are worth nothing: the next run tries again.
@@ -163,6 +173,20 @@ void ThreadPool::start() {
     crew.generation.store(0);
     throw;
   }
+}
+
+void ThreadPool::make_way() {
+#ifdef __linux__
+  Crew& crew = *crew_;
+  const int core = sched_getcpu();
+  if (pin_ || core == crew.avoided || crew.cores.size() < static_cast<std::size_t>(threads_))
+    return;
+  std::vector<int> others;
+  std::copy_if(crew.cores.begin(), crew.cores.end(), std::back_inserter(others),
+               [core](int one) { return one != core; });
+  for (std::thread& worker : crew.workers) keep_on(worker, others);
+  crew.avoided = core;
+#endif
 }
 
 void ThreadPool::dismiss() {
@@ -201,6 +225,7 @@ void ThreadPool::run_erased(Function work, void* context) {
   const std::lock_guard<std::mutex> turn(crew.turn);
   if (threads_ == 1) return work(context, 0);
   if (crew.workers.empty()) start();
+  make_way();
   crew.work = work;
   crew.context = context;
   bool asleep;

@@ -46,6 +46,9 @@ class ThreadPool {
   void run_erased(Function work, void* context);
   // Starts the workers. Throws std::system_error, with none left, where the system has no more.
   void start();
+  // Linux likes to wake a thread on the core of whoever wakes it, who here works on: the two would
+  // take turns on it. So workers are kept off the core that the caller is on.
+  void make_way();
   void dismiss();
   // What a worker does until it is dismissed.
   void serve(int thread);

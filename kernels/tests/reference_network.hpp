@@ -115,7 +115,8 @@ inline Tensors random_tensors(const std::vector<Network>& networks, Precision pr
   return tensors;
 }
 
-// As vp3d_export writes them: larger types first, so that each is aligned, data from byte 4096 on.
+// As vp3d_export writes them: larger types first, so that each is aligned, data from byte 4096 or a
+// multiple on.
 inline std::string file_of(const Tensors& tensors) {
   std::string header, data;
   for (const char* dtype : {"F32", "F16", "I8"}) {
@@ -131,16 +132,17 @@ inline std::string file_of(const Tensors& tensors) {
                       static_cast<std::int64_t>(data.size()));
     }
   }
-  header.resize(std::max<std::size_t>(header.size() + 1, 4096 - 8), ' ');
+  header.resize((header.size() + 8) / 4096 * 4096 + 4096 - 8, ' ');
   header.back() = '}';
   return length_prefix(header.size()) + header + data;
 }
 
-// One network on one clip.
+// One network on one clip. With `half_inputs`, what layers of half-precision weights read is rounded
+// to half precision, as engines on GPUs do.
 class Definition {
  public:
-  Definition(const Network& network, const Tensors& tensors)
-      : spec_(network.spec), name_(network.name), tensors_(tensors) {}
+  Definition(const Network& network, const Tensors& tensors, bool half_inputs = false)
+      : spec_(network.spec), name_(network.name), tensors_(tensors), half_inputs_(half_inputs) {}
 
   // keypoints (frames, J_in * F) -> (frames-R+1, J_out * 3)
   std::vector<double> operator()(const std::vector<float>& keypoints) const {
@@ -197,6 +199,8 @@ class Definition {
     const double input_scale = int8 ? values(name + ".input_scale")[0] : 1;
     if (int8)  // std::nearbyint rounds halves to even
       for (double& x : inputs) x = std::clamp(std::nearbyint(x / input_scale), 0.0, 127.0);
+    if (half_inputs_ && tensors_.at(name_ + "." + name + ".weight").dtype == "F16")
+      for (double& x : inputs) x = from_half_bits(half_bits(x));
     std::vector<double> answers;
     for (std::size_t row = 0; row < bias.size(); ++row) {
       double sum = 0;
@@ -211,6 +215,7 @@ class Definition {
   const ModelSpec spec_;
   const std::string name_;
   const Tensors& tensors_;
+  const bool half_inputs_;
 };
 
 }  // namespace vp3d::test

@@ -1,0 +1,300 @@
+#include "image.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+#include "read_layers.hpp"
+#include "vp3d/plan.hpp"
+
+namespace vp3d::cuda {
+namespace {
+
+constexpr std::int64_t kAlignment = 128;  // of tables and weights: a line of the caches
+
+std::int64_t level_of(std::size_t phase) { return static_cast<std::int64_t>((phase + 1) / 2); }
+
+// The oldest column of the level below that a level's residuals read.
+std::int64_t oldest_residual(const ModelSpec& spec, const LevelPlan& plan, std::size_t level) {
+  std::int64_t age = 0;
+  for (const PlannedColumn& column : plan.columns)
+    age = std::max(age, column.taps[static_cast<std::size_t>(spec.residual_tap(level))].age);
+  return age;
+}
+
+class Builder {
+ public:
+  Builder(const cpu::SafetensorsFile& file, const std::vector<Network>& networks,
+          Precision precision, std::int64_t lag, const Grid& grid)
+      : networks_(networks), grid_(grid), plan_(stream_plan(networks[0].spec, lag)) {
+    for (const Network& network : networks)
+      layers_.push_back(read_layers(file, network, precision));
+  }
+
+  std::vector<std::byte> run() {
+    image_.resize(sizeof(Image));
+    header_.magic = kImageMagic;
+    header_.phases = static_cast<std::int32_t>(2 * plan_.levels.size());
+    header_.blocks = grid_.blocks;
+    header_.tensor_columns = grid_.tensor_columns;
+    lay_out_place();
+    add_products();
+    add_items();
+    header_.bytes = static_cast<std::int64_t>(image_.size());
+    std::memcpy(image_.data(), &header_, sizeof header_);
+    return std::move(image_);
+  }
+
+ private:
+  // Room at the end of the image; zeros.
+  std::int64_t room(std::int64_t bytes) {
+    const std::int64_t at = ceil_div(static_cast<std::int64_t>(image_.size()), kAlignment) *
+                            kAlignment;
+    image_.resize(static_cast<std::size_t>(at + bytes));
+    return at;
+  }
+
+  template <class Entry>
+  std::int64_t add(const std::vector<Entry>& entries) {
+    const auto bytes = static_cast<std::int64_t>(entries.size() * sizeof(Entry));
+    const std::int64_t at = room(bytes);
+    if (bytes > 0) std::memcpy(image_.data() + at, entries.data(), static_cast<std::size_t>(bytes));
+    return at;
+  }
+
+  std::int64_t take(std::int64_t bytes) {
+    const std::int64_t at = header_.place_bytes;
+    header_.place_bytes += bytes;
+    return at;
+  }
+
+  std::int32_t slots(std::int64_t oldest) {
+    cycle_ = std::lcm(cycle_, static_cast<std::uint64_t>(oldest) + 1);
+    if (cycle_ > 0x40000000U) cycle_ = 0;  // lcm(0, n) stays 0
+    return static_cast<std::int32_t>(oldest + 1);
+  }
+
+  const Layer& layer(std::size_t network, std::size_t phase) const {
+    return layers_[network][phase];
+  }
+
+  void lay_out_place() {
+    const ModelSpec& spec = networks_[0].spec;
+    input_.bytes = column_bytes(spec.joints_in * spec.features, Number::f32);
+    input_.slots = slots(plan_.ring_lengths[0]);
+    input_.ring = take(input_.slots * input_.bytes);
+    header_.frame_row_bytes = input_.bytes;
+    for (std::size_t i = 0; i < networks_.size(); ++i) {
+      stores_.emplace_back();
+      std::int64_t middle = 0;
+      for (std::size_t level = 0; level < plan_.levels.size(); ++level) {
+        stores_[i].push_back(lay_out_level(i, level));
+        if (level > 0)
+          middle = std::max(middle, static_cast<std::int64_t>(plan_.levels[level].columns.size()) *
+                                        middle_bytes(i, level));
+      }
+      // One for all levels: what a mix reads was written in the phase before.
+      middles_.push_back(take(middle));
+    }
+    header_.frame_cycle = static_cast<std::uint32_t>(cycle_);
+  }
+
+  std::int64_t middle_bytes(std::size_t network, std::size_t level) const {
+    return column_bytes(networks_[network].spec.channels, layer(network, 2 * level).type);
+  }
+
+  Store lay_out_level(std::size_t network, std::size_t level) {
+    const bool top = level + 1 == plan_.levels.size();
+    const Number reader = top ? Number::f32 : layer(network, 2 * level + 1).type;
+    const bool narrow = reader != Number::f32;
+    const std::int64_t ring = top ? 0 : plan_.ring_lengths[level + 1];
+    const ModelSpec& spec = networks_[network].spec;
+    Store store{};
+    store.bytes = column_bytes(spec.channels, Number::f32);
+    store.slots =
+        slots(narrow ? oldest_residual(spec, plan_.levels[level + 1], level + 1) : ring);
+    store.ring = take(store.slots * store.bytes);
+    store.others = take(2 * store.bytes);
+    if (!narrow) return store;
+    store.narrow_bytes = column_bytes(spec.channels, reader);
+    store.narrow_slots = slots(ring);
+    store.narrow_ring = take(store.narrow_slots * store.narrow_bytes);
+    store.narrow_others = take(2 * store.narrow_bytes);
+    return store;
+  }
+
+  void add_products() {
+    for (std::size_t phase = 0; phase < 2 * plan_.levels.size(); ++phase) {
+      std::int32_t answer = 0;
+      for (std::size_t i = 0; i < networks_.size(); ++i) {
+        products_.push_back(product(i, phase));
+        products_.back().answer = answer;
+        answer += products_.back().rows;
+      }
+      header_.answer_floats = answer;  // of the last phase, in the end
+    }
+    header_.products = static_cast<std::int32_t>(products_.size());
+    header_.product_table = add(products_);
+  }
+
+  Product product(std::size_t network, std::size_t phase) {
+    const ModelSpec& spec = networks_[network].spec;
+    const Layer& layer = this->layer(network, phase);
+    const bool last = phase + 1 == 2 * plan_.levels.size();
+    const auto level = static_cast<std::size_t>(last ? level_of(phase) - 1 : level_of(phase));
+    Product product{};
+    product.role = last         ? Role::shrink
+                   : phase == 0 ? Role::first
+                   : phase % 2  ? Role::conv
+                                : Role::mix;
+    product.type = layer.type;
+    product.taps = static_cast<std::int32_t>(layer.taps);
+    product.tap_steps = static_cast<std::int32_t>(steps_of(layer.inputs, layer.type));
+    product.rows = static_cast<std::int32_t>(layer.rows);
+    product.bias = add(layer.bias);
+    product.scale = add(layer.scale);
+    product.narrow = last || phase + 2 == 2 * plan_.levels.size()
+                         ? Number::f32
+                         : this->layer(network, phase + 1).type;
+    product.quantum = last ? 1.0F : this->layer(network, phase + 1).input_scale;
+    const auto& stores = stores_[network];
+    product.own = stores[level];
+    product.below = last ? stores[level] : level == 0 ? input_ : stores[level - 1];
+    product.middle = middles_[network];
+    product.middle_bytes = level == 0 ? 0 : middle_bytes(network, level);
+    product.residual_tap = static_cast<std::int32_t>(last ? 0 : spec.residual_tap(level));
+    add_columns(product, last ? LevelPlan{{{plan_.answer, {{plan_.answer, 0}}}}}
+                              : plan_.levels[level]);
+    return product;
+  }
+
+  void add_columns(Product& product, const LevelPlan& plan) {
+    std::vector<Tap> taps;
+    std::vector<std::int32_t> kinds;
+    for (const PlannedColumn& column : plan.columns) {
+      kinds.push_back(static_cast<std::int32_t>(column.kind));
+      for (const vp3d::Tap& tap : column.taps)
+        taps.push_back(
+            {static_cast<std::int32_t>(tap.column), static_cast<std::int32_t>(tap.age)});
+    }
+    product.columns = static_cast<std::int32_t>(kinds.size());
+    product.level_taps = static_cast<std::int32_t>(taps.size() / kinds.size());
+    product.tap_table = add(taps);
+    product.kind_table = add(kinds);
+  }
+
+  // Tiles of a phase go round the blocks, those of the small last layer from the other end: blocks
+  // that the others leave idle get it.
+  void add_items() {
+    const auto blocks = static_cast<std::size_t>(grid_.blocks), phases = 2 * plan_.levels.size();
+    std::vector<std::vector<Item>> lists(blocks * phases);
+    for (std::size_t phase = 0; phase < phases; ++phase) {
+      std::size_t turn = 0;
+      for (std::size_t i = 0; i < networks_.size(); ++i) {
+        const std::size_t number = phase * networks_.size() + i;
+        const std::int64_t tiles = ceil_div(products_[number].rows, kTileRows);
+        for (std::int64_t tile = 0; tile < tiles; ++tile, ++turn) {
+          const std::size_t block = turn % blocks;
+          lists[(phase + 1 == phases ? blocks - 1 - block : block) * phases + phase].push_back(
+              {0, static_cast<std::int32_t>(number), static_cast<std::int32_t>(tile), -1, 0});
+        }
+      }
+    }
+    std::vector<Item> items;
+    std::vector<std::int32_t> first_items{0};
+    std::vector<Stage> stages;
+    for (std::size_t block = 0; block < blocks; ++block) {
+      std::int64_t staged = 0;
+      for (std::size_t phase = 0; phase < phases; ++phase) {
+        std::vector<Item>& list = lists[block * phases + phase];
+        stages.push_back(pack(list, staged));
+        items.insert(items.end(), list.begin(), list.end());
+        first_items.push_back(static_cast<std::int32_t>(items.size()));
+      }
+      header_.staged_bytes = std::max(header_.staged_bytes, static_cast<std::int32_t>(staged));
+    }
+    header_.item_table = add(items);
+    header_.first_items = add(first_items);
+    header_.stage_table = add(stages);
+  }
+
+  // The weights of a block in a phase, one behind the other; as many as there is room for are to be
+  // staged.
+  Stage pack(std::vector<Item>& list, std::int64_t& staged) {
+    Stage stage{room(0), static_cast<std::int32_t>(staged), 0, 0};
+    for (Item& item : list) {
+      const auto number = static_cast<std::size_t>(item.product);
+      const Product& product = products_[number];
+      const Layer& layer =
+          this->layer(number % networks_.size(), number / networks_.size());
+      const std::int64_t bytes =
+          static_cast<std::int64_t>(product.taps) * product.tap_steps * kFragmentBytes;
+      item.weights = room(bytes);
+      pack_tile(layer.weights, layer.rows, layer.taps, layer.inputs, layer.type,
+                static_cast<std::int64_t>(item.tile) * kTileRows, image_.data() + item.weights);
+      if (stage.rest > 0 || staged + bytes > grid_.shared_bytes) {
+        stage.rest += bytes;
+        continue;
+      }
+      item.shared = static_cast<std::int32_t>(staged);
+      stage.bytes += static_cast<std::int32_t>(bytes);
+      staged += bytes;
+    }
+    return stage;
+  }
+
+  const std::vector<Network>& networks_;
+  const Grid& grid_;
+  const StreamPlan plan_;
+  std::vector<std::vector<Layer>> layers_;  // by network, by phase
+  std::vector<std::byte> image_;
+  Image header_{};
+  std::uint64_t cycle_ = 1;
+  Store input_{};
+  std::vector<std::vector<Store>> stores_;  // by network, by level
+  std::vector<std::int64_t> middles_;       // by network
+  std::vector<Product> products_;           // by phase, by network
+};
+
+}  // namespace
+
+std::vector<std::byte> build_image(const cpu::SafetensorsFile& file,
+                                   const std::vector<Network>& networks, Precision precision,
+                                   std::int64_t lag, const Grid& grid) {
+  if (networks.empty()) throw std::invalid_argument("a stream runs at least one network");
+  constexpr int kMostBlocks = 4096;
+  constexpr std::int64_t kMostShared = 1 << 20;
+  if (grid.blocks < 1 || grid.blocks > kMostBlocks)
+    throw std::invalid_argument("a grid has 1 to " + std::to_string(kMostBlocks) +
+                                " blocks, not " + std::to_string(grid.blocks));
+  if (grid.shared_bytes < 0 || grid.shared_bytes > kMostShared || grid.tensor_columns < 0)
+    throw std::invalid_argument("a grid's shared memory must be 0 to " +
+                                std::to_string(kMostShared) +
+                                " bytes, and its columns for tensor cores not negative");
+  for (const Network& network : networks) {
+    network.spec.validate();
+    const ModelSpec &one = networks[0].spec, &other = network.spec;
+    if (one.filter_widths != other.filter_widths || one.causal != other.causal ||
+        one.joints_in != other.joints_in || one.features != other.features)
+      throw std::invalid_argument("the networks of a stream must read the same frames; \"" +
+                                  network.name + "\" differs from \"" + networks[0].name + '"');
+  }
+  return Builder(file, networks, precision, lag, grid).run();
+}
+
+std::vector<std::byte> build_frame(const Image& image, const std::vector<Row>& rows,
+                                   const float* keypoints, std::int64_t inputs) {
+  const auto n = static_cast<std::int64_t>(rows.size());
+  std::vector<std::byte> frame(
+      static_cast<std::size_t>(frame_inputs(n) + n * image.frame_row_bytes));
+  const Frame header{static_cast<std::int32_t>(n)};
+  std::memcpy(frame.data(), &header, sizeof header);
+  if (n > 0) std::memcpy(frame.data() + kStepBytes, rows.data(), rows.size() * sizeof(Row));
+  for (std::int64_t i = 0; i < n; ++i)
+    std::memcpy(frame.data() + frame_inputs(n) + i * image.frame_row_bytes, keypoints + i * inputs,
+                static_cast<std::size_t>(inputs) * sizeof(float));
+  return frame;
+}
+
+}  // namespace vp3d::cuda

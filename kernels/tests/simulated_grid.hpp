@@ -1,0 +1,201 @@
+// A GPU's grid on the host, for the kernels of kernels/cuda.
+//
+// Blocks run as simulated_blocks.hpp says. Warps, lanes and threads of a block are loops that begin
+// anywhere, and its barriers are the ends of the loops. Shared memory begins as rubbish, and staged
+// weights arrive no sooner than they are waited for.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <vector>
+
+#include "simulated_blocks.hpp"
+#include "stream_step.hpp"
+
+namespace vp3d::test {
+
+using cuda::kLanes;
+using cuda::Number;
+using cuda::Words;
+
+// What is broken on purpose.
+struct Faults {
+  int barrier_left_out = -1;  // the n-th, of every block
+  int stage_not_awaited = -1;
+};
+
+struct GridOptions {
+  int warps = 2;
+  std::uint32_t seed = 1;
+  bool at_once = false;
+  Faults faults;
+};
+
+class HostWarp {
+ public:
+  static constexpr bool kTensorCores = true;
+
+  template <class T>
+  struct PerLane {
+    T value[kLanes];
+    T& operator[](int lane) { return value[lane]; }
+    const T& operator[](int lane) const { return value[lane]; }
+  };
+
+  HostWarp(int index, std::mt19937& random) : index_(index), random_(random) {}
+
+  int index() const { return index_; }
+
+  template <class F>
+  void lanes(const F& f) {
+    const int start = static_cast<int>(random_() % kLanes);
+    for (int i = 0; i < kLanes; ++i) f((start + i) % kLanes);
+  }
+
+  template <class Sums>
+  void sum_of_quarters(PerLane<Sums>& sums, int i) {
+    for (const int mask : {1, 2}) {
+      const PerLane<Sums> before = sums;
+      for (int lane = 0; lane < kLanes; ++lane) sums[lane].of[i] += before[lane ^ mask].of[i];
+    }
+  }
+
+  // Two mma.m16n8k16 (f16) or mma.m16n8k32 (s8), operands placed as the PTX manual says: register r
+  // of A is row g + 8 (r % 2), of B row g; both hold k from e q + 4 e (r / 2), e to a register.
+  template <Number type, class Sums>
+  void multiply_add(PerLane<Sums>& sums, const PerLane<Words>& low, const PerLane<Words>& high,
+                    const PerLane<Words>& weights) {
+    constexpr int each = type == Number::f16 ? 2 : 4;
+    using Sum = typename cuda::Arithmetic<type>::Sum;
+    for (int half = 0; half < 2; ++half) {
+      Sum a[16][8 * each] = {}, b[8][8 * each] = {};
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const int g = lane / 4, q = lane % 4;
+        for (int pair = 0; pair < 2; ++pair) {
+          for (int i = 0; i < each; ++i) {
+            const int k = each * q + 4 * each * pair + i, word = 2 * half + pair;
+            a[g][k] = element<type>(low[lane].word[word], i);
+            a[g + 8][k] = element<type>(high[lane].word[word], i);
+            b[g][k] = element<type>(weights[lane].word[word], i);
+          }
+        }
+      }
+      // Registers 0 and 1 of C are row g, 2 and 3 row g + 8; columns 2q and 2q + 1.
+      for (int lane = 0; lane < kLanes; ++lane)
+        for (int r = 0; r < 4; ++r)
+          for (int k = 0; k < 8 * each; ++k)
+            sums[lane].of[r] += a[lane / 4 + (r < 2 ? 0 : 8)][k] * b[lane % 4 * 2 + (r & 1)][k];
+    }
+  }
+
+ private:
+  template <Number type>
+  static auto element(std::uint32_t word, int i) {
+    if constexpr (type == Number::f16)
+      return cuda::half_to_float(static_cast<std::uint16_t>(word >> (16 * i)));
+    else
+      return static_cast<std::int32_t>(static_cast<std::int8_t>(word >> (8 * i)));
+  }
+
+  int index_;
+  std::mt19937& random_;
+};
+
+class HostBlock {
+ public:
+  using Warp = HostWarp;
+
+  HostBlock(int index, int blocks, std::int64_t staged_bytes, const GridOptions& options,
+            Blocks* grid)
+      : index_(index),
+        blocks_(blocks),
+        options_(options),
+        random_(options.seed + static_cast<std::uint32_t>(index)),
+        grid_(grid),
+        partial_(cuda::kPartialBytes / sizeof(Words)),
+        shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words)) {
+    std::memset(partial_.data(), 0xFF, partial_.size() * sizeof(Words));
+    std::memset(shared_.data(), 0xFF, shared_.size() * sizeof(Words));
+  }
+
+  int index() const { return index_; }
+  int n_blocks() const { return blocks_; }
+  int n_warps() const { return options_.warps; }
+  std::byte* partial() { return reinterpret_cast<std::byte*>(partial_.data()); }
+  const std::byte* shared_weights() const {
+    return reinterpret_cast<const std::byte*>(shared_.data());
+  }
+
+  template <class F>
+  void warps(const F& f) {
+    const int start = static_cast<int>(random_() % static_cast<unsigned>(options_.warps));
+    for (int i = 0; i < options_.warps; ++i) {
+      HostWarp warp((start + i) % options_.warps, random_);
+      f(warp);
+    }
+  }
+
+  template <class F>
+  void threads(const F& f) {
+    const int n = options_.warps * kLanes;
+    const int start = static_cast<int>(random_() % static_cast<unsigned>(n));
+    for (int i = 0; i < n; ++i) f((start + i) % n);
+  }
+
+  void grid_barrier() {
+    if (barriers_++ != options_.faults.barrier_left_out) grid_->barrier(index_);
+  }
+
+  void begin_staging(const std::byte* image, const cuda::Stage* stages, int phases) {
+    image_ = image;
+    stages_ = {stages, stages + phases};
+  }
+
+  void await_stage(int phase) {
+    if (phase == options_.faults.stage_not_awaited) return;
+    const cuda::Stage& stage = stages_[static_cast<std::size_t>(phase)];
+    std::memcpy(reinterpret_cast<std::byte*>(shared_.data()) + stage.to, image_ + stage.from,
+                static_cast<std::size_t>(stage.bytes));
+  }
+
+ private:
+  const int index_, blocks_;
+  const GridOptions& options_;
+  std::mt19937 random_;
+  Blocks* grid_;
+  int barriers_ = 0;
+  std::vector<Words> partial_, shared_;
+  const std::byte* image_ = nullptr;
+  std::vector<cuda::Stage> stages_;
+};
+
+// One cooperative launch. Throws Hang where a device would.
+inline void launch_step(const cuda::Launch& launch, const GridOptions& options) {
+  const cuda::Image& image = launch.header();
+  TurnTaking turn_taking(options.seed);
+  AllAtOnce all_at_once;
+  Blocks& grid = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
+  grid.run(image.blocks, [&](int index) {
+    HostBlock block(index, image.blocks, image.staged_bytes, options, &grid);
+    cuda::run_step(block, launch);
+  });
+}
+
+// The same as one ordinary launch for each phase, blocks in an order drawn by chance.
+inline void launch_phases(const cuda::Launch& launch, const GridOptions& options) {
+  const cuda::Image& image = launch.header();
+  std::vector<int> order(static_cast<std::size_t>(image.blocks));
+  std::iota(order.begin(), order.end(), 0);
+  std::mt19937 random(options.seed);
+  for (int phase = 0; phase < image.phases; ++phase) {
+    std::shuffle(order.begin(), order.end(), random);
+    for (const int index : order) {
+      HostBlock block(index, image.blocks, 0, options, nullptr);
+      cuda::run_phase(block, launch, phase, false);
+    }
+  }
+}
+
+}  // namespace vp3d::test
