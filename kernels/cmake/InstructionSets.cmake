@@ -17,7 +17,7 @@ function(vp3d_add_kernels target)
     vp3d_add_kernel_file(${target} avx512vnni ${vp3d_avx512} -mavx512vnni)
   elseif(processor MATCHES "^(aarch64|arm64)$")
     vp3d_add_kernel_file(${target} neon)
-    vp3d_add_kernel_file(${target} neondot -march=armv8.2-a+dotprod+fp16)
+    vp3d_add_kernel_file(${target} neondot -march=armv8.2-a+dotprod)
   endif()
 endfunction()
 

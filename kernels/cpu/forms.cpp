@@ -1,5 +1,7 @@
 #include "forms.hpp"
 
+#include "cores.hpp"
+
 namespace vp3d::cpu {
 
 void ColumnTable::resize(std::int64_t capacity, std::int64_t taps) {
@@ -90,7 +92,7 @@ EngineState::EngineState(const std::string& weights_file, std::vector<Network> n
                                  options.pin_threads);
   weights = std::make_unique<cpu::PackedWeights>(file, networks, precision, kernels, *pool);
   for (int thread = 0; thread < pool->threads(); ++thread)
-    scratch_.push_back(cpu::allocate(cpu::kScratchBytes));
+    scratch_.push_back(cpu::allocate_untouched(cpu::kScratchBytes));
 }
 
 void EngineState::run(const std::vector<cpu::Phase>& phases) {

@@ -91,7 +91,7 @@ class EngineState {
   SpareWindowRun spare_window_run;
 
  private:
-  std::vector<cpu::Memory> scratch_;  // of each thread
+  std::vector<cpu::Memory> scratch_;  // of each thread; a few columns at a time need none of it
 };
 
 void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,

@@ -4,11 +4,12 @@
 #include <cstdint>
 
 #include "layer.hpp"
+#include "unroll.hpp"
 
 namespace vp3d::cpu {
 
 // IEEE 754 half to single precision.
-inline float widen(Half half) {
+VP3D_INLINE float widen(Half half) {
   const std::uint32_t sign = static_cast<std::uint32_t>(half.bits & 0x8000U) << 16;
   const std::uint32_t magnitude = half.bits & 0x7FFFU;
   std::uint32_t bits = 0;

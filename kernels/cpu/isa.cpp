@@ -50,7 +50,9 @@ std::vector<const KernelSet*> supported_kernels() {
 #endif
 #elif defined(__aarch64__)
 #if defined(VP3D_KERNELS_NEONDOT) && defined(__linux__)
-  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) kernels.push_back(&neondot_kernels());
+  // Its files are compiled for ARMv8.2, which brings the atomics of 8.1.
+  constexpr unsigned long kNeeded = HWCAP_ASIMDDP | HWCAP_ATOMICS;
+  if ((getauxval(AT_HWCAP) & kNeeded) == kNeeded) kernels.push_back(&neondot_kernels());
 #endif
 #ifdef VP3D_KERNELS_NEON
   kernels.push_back(&neon_kernels());

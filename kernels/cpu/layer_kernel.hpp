@@ -70,7 +70,7 @@ void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
     const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
     for (std::int64_t begin = 0; begin < elements; begin += block) {
       const std::int64_t end = std::min(begin + block, elements);
-      pack_columns<Element, P::kInputs>(call, 0, n, begin, end - begin, scratch.packed);
+      pack_columns<typename P::Set, Element, P::kInputs>(call, 0, n, begin, end - begin, scratch.packed);
       for (std::int64_t panel = group; panel < group_end; ++panel) {
         const Weight* weights = reinterpret_cast<const Weight*>(share.weights) +
                                 (panel * elements + begin) * kPanel * P::kInputs;
@@ -105,7 +105,7 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
         const std::int64_t count = std::min(kBlock, elements - begin);
         for (std::int64_t t = 0; t < tiling.tiles; ++t) {
           const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
-          pack_columns<Element, P::kInputs>(call, chunk + first, n, begin, count,
+          pack_columns<typename P::Set, Element, P::kInputs>(call, chunk + first, n, begin, count,
                                             scratch.packed + t * kTileStride * count);
         }
         typename P::Stored* partial = scratch.partial;

@@ -16,5 +16,9 @@ using Memory = std::unique_ptr<std::byte[], MemoryDeleter>;
 
 // Zeroed, aligned to 64 bytes. Throws std::bad_alloc.
 Memory allocate(std::int64_t bytes);
+// The same, mapped in small pages: what is never written takes no memory.
+Memory allocate_untouched(std::int64_t bytes);
+// How often either was called in this process; for tests.
+std::int64_t allocations_made();
 
 }  // namespace vp3d::cpu

@@ -1,6 +1,7 @@
 #include "network.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -19,6 +20,7 @@ std::int64_t bytes_of(WeightType type) {
 
 // A product that is to be packed, and where its tensors are.
 struct Plan {
+  std::string name;  // of its tensors, without ".weight"
   Product* product;
   const std::byte* source;  // (rows, taps * inputs)
   std::vector<float> bias;
@@ -93,9 +95,15 @@ class Planner {
     layer.type = weight_type(weight.dtype);
     layer.taps = taps;
     layer.tap_inputs = layer.type == WeightType::i8 ? round_up(inputs, 4) : inputs;
+    // Sums of 8-bit products have 32 bits.
+    constexpr std::int64_t kMostInputs = (std::int64_t{1} << 31) / (127 * 128) - 1;
+    if (layer.type == WeightType::i8 && taps * layer.tap_inputs > kMostInputs)
+      throw WeightsError(file_.path() + ": tensor \"" + name + ".weight\" has " +
+                         std::to_string(taps * inputs) + " inputs; in 8 bits a sum of more than " +
+                         std::to_string(kMostInputs) + " may overflow");
     layer.rows = round_up(rows, panel_);
     product.answers = rows;
-    Plan result{&product, weight.data, floats(file_, name + ".bias", {rows}), {}, rows, inputs};
+    Plan result{name, &product, weight.data, floats(file_, name + ".bias", {rows}), {}, rows, inputs};
     if (layer.type == WeightType::i8) {
       result.scale = floats(file_, name + ".scale", {rows});
       layer.input_scale = floats(file_, name + ".input_scale", {})[0];
@@ -120,38 +128,55 @@ class Planner {
   const std::int64_t panel_;
 };
 
-// Rows [first, first + panel) of a matrix, inputs slowest; what lies outside the matrix is zero.
+// The bits of an exponent that only infinities and NaNs have; whole numbers have neither.
+constexpr std::uint32_t exponent_bits(std::uint32_t) { return 0x7f800000U; }
+constexpr std::uint16_t exponent_bits(std::uint16_t) { return 0x7c00U; }
+constexpr bool is_finite(std::int8_t) { return true; }
 template <class W>
-void pack_panel(const Plan& plan, std::int64_t first, std::int64_t panel, W* out) {
+constexpr bool is_finite(W bits) {
+  return (bits & exponent_bits(bits)) != exponent_bits(bits);
+}
+
+// Rows [first, first + panel) of a matrix, inputs slowest; what lies outside the matrix is zero.
+// Returns whether all of them are finite.
+template <class W>
+bool pack_panel(const Plan& plan, std::int64_t first, std::int64_t panel, W* out) {
   const auto* source = reinterpret_cast<const W*>(plan.source);
   const PackedLayer& layer = plan.product->layer;
   const std::int64_t unit = layer.type == WeightType::i8 ? 4 : 1;  // inputs of a row kept together
   const std::int64_t rows = std::min(panel, plan.rows - first);
   const std::int64_t stride = layer.taps * plan.inputs;
+  bool finite = true;
   for (std::int64_t tap = 0; tap < layer.taps; ++tap) {
     for (std::int64_t row = 0; row < rows; ++row) {
       const W* from = source + (first + row) * stride + tap * plan.inputs;
       W* to = out + row * unit;
-      for (std::int64_t k = 0; k < plan.inputs; ++k)
+      for (std::int64_t k = 0; k < plan.inputs; ++k) {
         to[k / unit * unit * panel + k % unit] = from[k];
+        finite &= is_finite(from[k]);
+      }
     }
     out += layer.tap_inputs * panel;
   }
+  return finite;
 }
 
-void pack_share(const Plan& plan, const Share& share, std::int64_t panel, std::byte* out) {
+// Returns whether all weights of the share are finite.
+bool pack_share(const Plan& plan, const Share& share, std::int64_t panel, std::byte* out) {
   const PackedLayer& layer = plan.product->layer;
   const std::int64_t panel_bytes =
       layer.taps * layer.tap_inputs * panel * bytes_of(layer.type);
+  bool finite = true;
   for (std::int64_t i = 0; i < share.n_panels; ++i, out += panel_bytes) {
     const std::int64_t first = (share.first_panel + i) * panel;
     if (layer.type == WeightType::f32)
-      pack_panel(plan, first, panel, reinterpret_cast<std::uint32_t*>(out));
+      finite &= pack_panel(plan, first, panel, reinterpret_cast<std::uint32_t*>(out));
     else if (layer.type == WeightType::f16)
-      pack_panel(plan, first, panel, reinterpret_cast<std::uint16_t*>(out));
+      finite &= pack_panel(plan, first, panel, reinterpret_cast<std::uint16_t*>(out));
     else
-      pack_panel(plan, first, panel, reinterpret_cast<std::int8_t*>(out));
+      finite &= pack_panel(plan, first, panel, reinterpret_cast<std::int8_t*>(out));
   }
+  return finite;
 }
 
 }  // namespace
@@ -202,12 +227,18 @@ PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Netw
     }
   }
   // Each thread writes first what it will read: the memory is then its own processor's.
+  std::vector<std::atomic<bool>> damaged(order.size());
   pool.run([&](int thread) {
-    for (const Plan* plan : order) {
-      const Share& share = plan->product->shares[static_cast<std::size_t>(thread)];
-      pack_share(*plan, share, panel, weights_.get() + (share.weights - weights_.get()));
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const Share& share = order[i]->product->shares[static_cast<std::size_t>(thread)];
+      std::byte* to = weights_.get() + (share.weights - weights_.get());
+      if (!pack_share(*order[i], share, panel, to)) damaged[i] = true;
     }
   });
+  for (std::size_t i = 0; i < order.size(); ++i)
+    if (damaged[i])
+      throw WeightsError(file.path() + ": tensor \"" + order[i]->name +
+                         ".weight\" holds numbers that are not finite; the file is damaged");
 }
 
 }  // namespace vp3d::cpu

@@ -21,7 +21,7 @@ VP3D_INLINE FourElements interleave_high(FourElements a, FourElements b) {
 }
 
 // How far element k + 1 lies from element k where n columns are packed: they go four at a time.
-constexpr std::int64_t packed_stride(std::int64_t n) { return (n + 3) / 4 * 4; }
+VP3D_INLINE constexpr std::int64_t packed_stride(std::int64_t n) { return (n + 3) / 4 * 4; }
 
 // to[k * stride + i] = columns[i][k] for four columns and k in [0, count).
 VP3D_INLINE void pack_four(const std::uint32_t* const columns[4], std::int64_t count,
@@ -42,7 +42,9 @@ VP3D_INLINE void pack_four(const std::uint32_t* const columns[4], std::int64_t c
 
 // Elements [begin, begin + count) of n columns of the call, from number `column` on, side by side:
 // to[k * packed_stride(n) + i]. Element: 32 bits, kInputs inputs of a column.
-template <class Element, int kInputs>
+// S, the instruction set, makes it a function of its own in every file: one for all, compiled for any
+// of them, would stop processors that lack it.
+template <class S, class Element, int kInputs>
 VP3D_FLATTEN void pack_columns(const LayerCall& call, std::int64_t column, std::int64_t n,
                                std::int64_t begin, std::int64_t count, Element* to) {
   static_assert(sizeof(Element) == sizeof(std::uint32_t));

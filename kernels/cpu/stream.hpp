@@ -36,6 +36,7 @@ class StreamState {
  public:
   StreamState(std::shared_ptr<EngineState> engine, std::int64_t lag);
 
+  const EngineState& engine() const { return *engine_; }
   std::int64_t n_rows() const { return static_cast<std::int64_t>(rows_.size()); }
   std::int64_t lag() const { return plan_.lag; }
   std::int64_t bytes_per_row() const { return layout_.bytes; }

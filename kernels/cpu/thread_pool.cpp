@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#include "cores.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -31,17 +34,6 @@ inline void relax() {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
-}
-
-std::vector<int> allowed_cores() {
-  std::vector<int> cores;
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    for (int core = 0; core < CPU_SETSIZE; ++core)
-      if (CPU_ISSET(core, &set)) cores.push_back(core);
-#endif
-  return cores;
 }
 
 // Where the system refuses, the thread stays where it may be anyway.
@@ -77,11 +69,6 @@ Registry& registry() {
 }
 
 }  // namespace
-
-int cores_at_hand() {
-  const auto allowed = static_cast<int>(allowed_cores().size());
-  return std::max(1, allowed > 0 ? allowed : static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 struct ThreadPool::Crew {
   std::mutex turn;  // of callers of `run`

@@ -58,7 +58,4 @@ class ThreadPool {
   std::unique_ptr<Crew> crew_;
 };
 
-// One for each core that this process may use.
-int cores_at_hand();
-
 }  // namespace vp3d::cpu

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "check.hpp"
+#include "memory.hpp"
 #include "reference_network.hpp"
 #include "vp3d/engine.hpp"
 
@@ -55,9 +56,9 @@ void check_stream(Precision precision, std::int64_t lag, std::int64_t rows, int 
   std::vector<float> roots(static_cast<std::size_t>(rows * 3));
   const std::vector<float*> answers{poses.data(), roots.data()};
   stream.step(frame.data(), answers);
-  const long before = allocations;
+  const std::int64_t before = allocations + vp3d::cpu::allocations_made();
   for (int i = 0; i < 40; ++i) stream.step(frame.data(), answers);
-  const long made = allocations - before;
+  const std::int64_t made = allocations + vp3d::cpu::allocations_made() - before;
   CHECK_EQUAL(made, 0);
 }
 
@@ -69,5 +70,6 @@ int main() {
       for (const std::int64_t rows : {1, 3, 70})
         for (const int threads : {1, 2}) check_stream(precision, lag, rows, threads);
   CHECK(allocations > 0);
+  CHECK(vp3d::cpu::allocations_made() > 0);
   return vp3d::test::result();
 }

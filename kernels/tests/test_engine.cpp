@@ -210,6 +210,15 @@ void check_refusals() {
   CHECK_THROWS(std::invalid_argument, stream.add_rows(-1), "-1");
   CHECK_THROWS(std::out_of_range, stream.remove_rows({0, 2}), "2");
   CHECK_EQUAL(stream.n_rows(), 2);
+  std::vector<float*> too_many = bench.room(2);
+  too_many.push_back(too_many.front());
+  const Floats frames(27 * 34);
+  CHECK_THROWS(std::invalid_argument, stream.step(frames.data(), {}), "not 0");
+  CHECK_THROWS(std::invalid_argument, stream.step(frames.data(), too_many), "arrays of answers");
+  CHECK_THROWS(std::invalid_argument, engine.window(frames.data(), 1, {}), "arrays of answers");
+  CHECK_THROWS(std::invalid_argument, engine.window(frames.data(), -1, bench.room(1)), "-1");
+  CHECK_THROWS(std::invalid_argument, engine.sequence(frames.data(), 1, 27, too_many), "answers");
+  CHECK_THROWS(std::invalid_argument, engine.sequence(frames.data(), -2, 27, bench.room(1)), "-2");
 
   const auto open = [](std::vector<Network> networks, Precision precision, EngineOptions options) {
     Engine(path, std::move(networks), precision, std::move(options));
@@ -225,6 +234,32 @@ void check_refusals() {
   CHECK_THROWS(vp3d::WeightsError, open(cases[1], Precision::fp32, {}), path);
   CHECK_THROWS(vp3d::WeightsError, open({{"other", cases[0][0].spec}}, Precision::fp32, {}),
                "holds no tensor \"other.");
+}
+
+// Weights that are not finite, and 8-bit sums that would not fit 32 bits.
+void check_impossible_weights() {
+  const std::vector<Network> one{{"pose", {{3, 3}, 20, 17, 2, 17, false}}};
+  const auto open = [](const std::vector<Network>& networks, Precision precision) {
+    Engine(path, networks, precision, {});
+  };
+  struct Damage {
+    Precision precision;
+    const char* name;
+    std::string number;
+  };
+  for (const Damage& damage : {Damage{Precision::fp32, "pose.level1.mix.weight", {"\0\0\xc0\x7f", 4}},
+                               Damage{Precision::fp32, "pose.shrink.weight", {"\0\0\x80\xff", 4}},
+                               Damage{Precision::fp16, "pose.level1.conv.weight", {"\0\x7c", 2}}}) {
+    vp3d::test::Tensors tensors = vp3d::test::random_tensors(one, damage.precision, 1);
+    std::string& bytes = tensors.at(damage.name).bytes;
+    bytes.replace(bytes.size() - damage.number.size(), damage.number.size(), damage.number);
+    vp3d::test::write_file(path, vp3d::test::file_of(tensors));
+    CHECK_THROWS(vp3d::WeightsError, open(one, damage.precision), damage.name);
+  }
+  const std::vector<Network> wide{{"pose", {{1, 8321}, 16, 1, 1, 1, false}}};
+  vp3d::test::write_file(path,
+                         vp3d::test::file_of(vp3d::test::random_tensors(wide, Precision::int8, 1)));
+  CHECK_THROWS(vp3d::WeightsError, open(wide, Precision::int8), "may overflow");
 }
 
 // A stream outlives its engine, and an engine can be moved.
@@ -246,6 +281,7 @@ int main() {
   check_everything();
   check_refusals();
   check_lifetimes();
+  check_impossible_weights();
   std::remove(path.c_str());
   return vp3d::test::result();
 }

@@ -71,8 +71,8 @@ void says_what_was_expected() {
   CHECK_THROWS(Error, root.at("b").integer(), "expected a whole number, not a string");
   CHECK_THROWS(Error, root.at("b").find("c"), "expected an object, not a string");
   CHECK_THROWS(Error, root.at("c"), "it lacks \"c\"");
-  CHECK_EQUAL(quoted("a\nb\xff\u20ac"), "\"a?b?\u20ac\"");
-  CHECK(quoted(std::string(1000, 'x')).size() < 100);
+  CHECK_EQUAL(vp3d::cpu::json::quoted("a\nb\xff\u20ac"), "\"a?b?\u20ac\"");
+  CHECK(vp3d::cpu::json::quoted(std::string(1000, 'x')).size() < 100);
 }
 
 }  // namespace
