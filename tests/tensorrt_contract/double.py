@@ -42,6 +42,7 @@ def tensorrt_double(gpu: FakeGpu, version: str) -> GuardedModule:
     module = guarded_module("tensorrt", load(f"tensorrt-{version}.json"), _behaviours())
     module.gpu = gpu
     module.major = int(version.split(".")[0])
+    module.first_logger = None
     return module
 
 
@@ -60,7 +61,15 @@ class _FakeThing:
             object.__setattr__(self, name, value)
 
     def complain(self, logger: Any, text: str) -> None:
-        logger.log(self._module.ILogger.Severity.ERROR, text)
+        """To the process's first logger, whatever this object was given."""
+        self.greet(logger)
+        self._module.first_logger().log(self._module.ILogger.Severity.ERROR, text)
+
+    def greet(self, logger: Any) -> None:
+        """TensorRT keeps a pointer to the first logger of a process, and no reference."""
+        if self._module.first_logger is None:
+            self._module.first_logger = weakref.ref(logger)
+        assert self._module.first_logger() is not None, "TensorRT calls a logger that is gone"
 
 
 class FakeILogger(_FakeThing):
@@ -74,6 +83,7 @@ class FakeIProgressMonitor(_FakeThing):
 class FakeBuilder(_FakeThing):
     def start(self, logger: Any) -> None:
         self._module.gpu.need_context("Builder()")
+        self.greet(logger)
         self.keep(logger_=logger)
 
     def do_create_network(self, flags: int = 0) -> Any:
@@ -314,6 +324,7 @@ class FakeParserError(_FakeThing):
 
 class FakeRuntime(_FakeThing):
     def start(self, logger: Any) -> None:
+        self.greet(logger)
         self.keep(logger_=logger)
         self.values["engine_host_code_allowed"] = False
 

@@ -47,8 +47,19 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.split(".post")[0]))
 
 
-def make_logger(trt: Any) -> Any:
-    """A trt.ILogger that keeps the last errors and warnings for `complaint`."""
+# One for each TensorRT module, for good: TensorRT goes on calling the first logger that it was
+# given in a process, whatever it is given later.
+_LOGGERS: dict[int, Any] = {}
+
+
+def logger_of(trt: Any) -> Any:
+    """The process's trt.ILogger, which keeps the last errors and warnings for `complaint`."""
+    if id(trt) not in _LOGGERS:
+        _LOGGERS[id(trt)] = _make_logger(trt)
+    return _LOGGERS[id(trt)]
+
+
+def _make_logger(trt: Any) -> Any:
     severities = trt.ILogger.Severity
     errors = (severities.INTERNAL_ERROR, severities.ERROR)
     kept = (*errors, severities.WARNING)
@@ -86,7 +97,7 @@ class Plan:
 
     def __init__(self, trt: Any, plan: bytes, what: str, host_code_allowed: bool = False) -> None:
         self._trt, self._what = trt, what
-        self._logger = make_logger(trt)
+        self._logger = logger_of(trt)
         self._runtime = trt.Runtime(self._logger)
         if host_code_allowed:
             self._runtime.engine_host_code_allowed = True

@@ -22,7 +22,7 @@ from typing import Any
 from vp3d_deploy.engines.tensorrt_api import (
     TensorRTError,
     complaint,
-    make_logger,
+    logger_of,
     version_numbers,
 )
 from vp3d_export.tensorrt.onnx_axes import node_names
@@ -53,7 +53,7 @@ class EngineBuilder:
     def __init__(self, trt: Any, what: str) -> None:
         self._trt, self._what = trt, what
         self.version = version_numbers(trt.__version__)
-        self._logger = make_logger(trt)
+        self._logger = logger_of(trt)
         self._parser: Any = None
         self._monitor: Any = None
         self._builder = self._checked(trt.Builder(self._logger), "has no builder for")

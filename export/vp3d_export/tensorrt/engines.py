@@ -33,6 +33,8 @@ from vp3d_export.tensorrt.build import build_engine
 from vp3d_export.tensorrt.options import EngineOptions
 
 Progress = Callable[[str], None]
+# Of an engine's files: itself, and what the inspector said.
+_SUFFIXES = (".engine", ".engine.inspector.json")
 
 
 @dataclass
@@ -122,12 +124,17 @@ def record_engines(
 ) -> None:
     """Put new engines into the manifest and their comparisons into parity.json.
 
-    Engines that were there before stay, but for those that these replace.
+    Engines that were there before stay, but for those that these replace or whose rebuilding left
+    no file.
     """
     path = directory / MANIFEST
     manifest = json.loads(path.read_text("utf-8"))
     new = {entry.file for entry in built}
-    old = [entry for entry in manifest.get("engines", ()) if entry["file"] not in new]
+    listed = manifest["files"]
+    for name in [n for n in listed if n.endswith(_SUFFIXES) and not (directory / n).is_file()]:
+        del listed[name]
+    engines = manifest.get("engines", ())
+    old = [e for e in engines if e["file"] not in new and e["file"] in listed]
     manifest["engines"] = old + [_values(entry) for entry in built]
     parity = directory / PARITY
     changed = [name for entry in built for name in _files_of(directory, entry)]
@@ -139,7 +146,7 @@ def record_engines(
     digests = sha256_of_files(directory / name for name in changed)
     for name, digest in zip(changed, digests, strict=True):
         size = (directory / name).stat().st_size
-        manifest["files"][name] = {"bytes": size, "sha256": digest}
+        listed[name] = {"bytes": size, "sha256": digest}
     path.write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 

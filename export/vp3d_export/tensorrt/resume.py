@@ -70,8 +70,7 @@ def resume_engines(
                 # No second names: readers of weights may refuse a file that has several.
                 shutil.copyfile(source, partial / source.name)
         report = add_engines(partial, expected, export_limits(bundle), options, progress)
-        if report.built:
-            Bundle.open(partial, verify=False)
+        if Bundle.open(partial, verify=False).engines != bundle.engines:
             publish(partial, path)
     return report
 

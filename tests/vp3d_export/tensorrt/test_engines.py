@@ -212,6 +212,33 @@ def test_a_resume_that_fails_leaves_the_bundle_as_it_was(
     assert {path.name: path.read_bytes() for path in bundle.path.iterdir()} == before
 
 
+def test_an_engine_that_fails_when_it_is_built_again_is_gone(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, NEWEST)
+    build(bundle)
+    monkeypatch.setattr(EngineBuilder, "build", lambda self: b"no plan")
+    assert len(resume_engines(bundle.path, OPTIONS).failures) == len(bundle.graphs)
+    assert len(Bundle.open(bundle.path).engines) == len(bundle.graphs)  # nothing took their place
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(bundle.path.parent))
+    install(monkeypatch, NEWEST)
+    configure = EngineBuilder.configure
+
+    def with_tf32(self: EngineBuilder, precision: str, options: EngineOptions) -> None:
+        configure(self, precision, options)
+        if precision == "fp32":
+            self._config.set_flag(self._trt.BuilderFlag.TF32)
+
+    monkeypatch.setattr(EngineBuilder, "configure", with_tf32)
+    failures = resume_engines(bundle.path, OPTIONS).failures
+    assert any("window.fp32" in failure for failure in failures)
+    again = Bundle.open(bundle.path)
+    assert ("window", "fp32") not in {(e.form, e.precision) for e in again.engines}
+    assert ("window", "fp16") in {(e.form, e.precision) for e in again.engines}
+    assert not list(bundle.path.glob("window.fp32.*.engine"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [

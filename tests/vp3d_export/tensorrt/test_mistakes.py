@@ -18,12 +18,13 @@ from tensorrt_contract.inventory import ContractError, tensorrt_versions
 
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines import gpu as gpu_module
-from vp3d_deploy.engines import tensorrt_form, tensorrt_stream
+from vp3d_deploy.engines import tensorrt_api, tensorrt_form, tensorrt_stream
 from vp3d_deploy.engines.gpu import Gpu, open_gpu
 from vp3d_deploy.engines.onnx import OnnxEngine
 from vp3d_deploy.engines.tensorrt import TensorRTEngine
 from vp3d_deploy.engines.tensorrt_api import Execution, TensorRTError
 from vp3d_deploy.spec import ModelSpec
+from vp3d_export.tensorrt import api as api_module
 from vp3d_export.tensorrt import build as build_module
 from vp3d_export.tensorrt.api import EngineBuilder, make_monitor
 from vp3d_export.tensorrt.build import build_engine
@@ -353,6 +354,14 @@ def test_a_second_context_without_a_profile(bundle: Bundle, monkeypatch: Patch) 
     thread.start()
     thread.join()
     assert "no optimization profile is chosen" in str(problems[0])
+
+
+def test_a_logger_for_every_object(bundle: Bundle, monkeypatch: Patch) -> None:
+    installed = install(monkeypatch, TEN)
+    for module in (api_module, tensorrt_api):
+        monkeypatch.setattr(module, "logger_of", tensorrt_api._make_logger)
+    with pytest.raises(AssertionError, match="calls a logger that is gone"):
+        run(build(bundle, installed, "window", "fp32"), "window")
 
 
 def test_buffers_that_are_too_small(bundle: Bundle, monkeypatch: Patch) -> None:
