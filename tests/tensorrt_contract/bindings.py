@@ -134,6 +134,36 @@ def inventory_of_wheel(wheel: Wheel, directory: Path = DIRECTORY) -> dict[str, A
         return run_extract("tensorrt_bindings", [unpacked], Path(stubs))
 
 
+def run_with_wheel(wheel: Wheel, program: str, directory: Path = DIRECTORY) -> str:
+    """What a Python program prints for which `import tensorrt` is the real binding over stubs."""
+    unpacked = directory / wheel.version
+    binding = next((unpacked / "tensorrt_bindings").glob("tensorrt*.so"))
+    start = (
+        f"import sys; sys.path.insert(0, {str(unpacked)!r})\n"
+        "import tensorrt_bindings; sys.modules['tensorrt'] = tensorrt_bindings\n"
+    )
+    with tempfile.TemporaryDirectory() as stubs:
+        _compile_stubs(binding, Path(stubs))
+        done = subprocess.run(
+            [sys.executable, "-c", start + program],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LD_LIBRARY_PATH": stubs},
+        )
+    if done.returncode:
+        raise RuntimeError(f"TensorRT {wheel.version}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def why_not(wheel: Wheel, directory: Path = DIRECTORY) -> str | None:
+    """Why this version's wheel is not at hand, or None if it is."""
+    if (directory / wheel.version).is_dir():
+        return None
+    reason = directory / REASON
+    return reason.read_text("utf-8").strip() if reason.is_file() else "`make bindings` has not run"
+
+
 def run_extract(
     module: str, directories: list[Path], libraries: Path, preload: Path | None = None
 ) -> dict[str, Any]:

@@ -7,22 +7,56 @@ import json
 import pytest
 
 from tensorrt_contract import pycuda_build
-from tensorrt_contract.bindings import DIRECTORY, REASON, WHEELS, Wheel, inventory_of_wheel
+from tensorrt_contract.bindings import WHEELS, Wheel, inventory_of_wheel, run_with_wheel, why_not
 from tensorrt_contract.inventory import bind, load, tensorrt_versions
 
 
 @pytest.mark.parametrize("wheel", WHEELS, ids=lambda wheel: wheel.version)
 def test_an_inventory_is_what_the_real_bindings_say(wheel: Wheel) -> None:
-    if not (DIRECTORY / wheel.version).is_dir():
-        reason = DIRECTORY / REASON
-        why = (
-            reason.read_text("utf-8").strip() if reason.is_file() else "`make bindings` has not run"
-        )
+    why = why_not(wheel)
+    if why:
         pytest.skip(f"NVIDIA's bindings {wheel.version} were not compared: {why}")
     found = inventory_of_wheel(wheel)
     stored = json.loads(wheel.inventory.read_text("utf-8"))
     assert found["version"] == wheel.version
     assert found == stored, "`python -m tensorrt_contract.bindings write` writes it anew"
+
+
+@pytest.mark.parametrize("wheel", WHEELS, ids=lambda wheel: wheel.version)
+def test_what_needs_no_library_works_on_the_real_bindings(wheel: Wheel) -> None:
+    """Classes of ours that TensorRT calls, and values of its own that are used as Python's."""
+    why = why_not(wheel)
+    if why:
+        pytest.skip(f"NVIDIA's bindings {wheel.version} were not tried: {why}")
+    program = """
+from vp3d_deploy.engines.tensorrt_api import complaint, import_tensorrt, logger_of, version_numbers
+from vp3d_export.tensorrt.api import PROGRESS_FROM, make_monitor
+trt = import_tensorrt()
+logger = logger_of(trt)
+assert isinstance(logger, trt.ILogger) and logger_of(trt) is logger
+logger.log(trt.ILogger.Severity.INFO, 'said')
+logger.log(trt.ILogger.Severity.WARNING, 'careful')
+assert complaint(logger) == 'careful'
+logger.log(trt.ILogger.Severity.WARNING, 'careful')
+logger.log(trt.ILogger.Severity.INTERNAL_ERROR, 'wrong')
+assert complaint(logger) == 'wrong'
+assert complaint(logger) == 'TensorRT gives no reason'
+if version_numbers(trt.__version__) >= PROGRESS_FROM:
+    seen = []
+    monitor = make_monitor(trt, lambda done, total: seen.append((done, total)))
+    assert isinstance(monitor, trt.IProgressMonitor)
+    monitor.phase_start('build', None, 2)
+    assert monitor.step_complete('build', 0) is True
+    monitor.phase_finish('build')
+    assert seen == [(1, 2)]
+types = {getattr(trt.DataType, name): name for name in ('FLOAT', 'HALF', 'INT8', 'INT32')}
+assert types[trt.DataType.HALF] == 'HALF'
+assert tuple(trt.Dims((1, 2, 3))) == (1, 2, 3)
+flags = trt.NetworkDefinitionCreationFlag
+assert [1 << int(flag) for flag in flags.__members__.values()]
+print('fine')
+"""
+    assert run_with_wheel(wheel, program).strip() == "fine"
 
 
 def test_every_wheel_has_an_inventory() -> None:
