@@ -74,7 +74,8 @@ test-cpp: $(READY)
 	$(BIN)/ctest --test-dir build/cpp --output-on-failure --parallel 2
 
 # The same tests and short runs of the fuzzers, where every access to memory and every computation
-# is checked. Two instruction sets are enough: all are instances of the same templates.
+# is checked: AVX2's kernels and the portable ones. Those of AVX-512 are the same templates with
+# other sizes, and take a minute longer to compile.
 test-asan: $(READY)
 	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 \
 	  -DVP3D_BUILD_FUZZERS=ON
