@@ -91,8 +91,8 @@ class DeviceBlock {
   }
 
   // The count only grows, by the number of blocks for each barrier, so it needs no reset; in 64
-  // bits it does not wrap. The fence makes what the whole block has written visible before the arrival,
-  // and drops what was cached before the departure.
+  // bits it does not wrap. The fence makes what the whole block has written visible before the
+  // arrival, and drops what was cached before the departure.
   __device__ __forceinline__ void grid_barrier() {
     __syncthreads();
     if (threadIdx.x == 0) {

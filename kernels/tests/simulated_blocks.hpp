@@ -96,8 +96,8 @@ class TurnTaking : public Blocks {
   int turn_ = 0;
 };
 
-// All blocks at once, as threads, for ThreadSanitizer: what two blocks do to the same memory without
-// a barrier between is a race.
+// All blocks at once, as threads, for ThreadSanitizer: what two blocks do to the same memory
+// without a barrier between is a race.
 class AllAtOnce : public Blocks {
  public:
   void run(int blocks, const std::function<void(int)>& body) override {

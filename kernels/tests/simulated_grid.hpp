@@ -22,7 +22,8 @@ using cuda::Words;
 
 // What is broken on purpose.
 struct Faults {
-  int barrier_left_out = -1;  // the n-th, of every block
+  int barrier_left_out = -1;          // the n-th, by every block
+  bool barrier_of_one_block = false;  // only block 0 comes to them
   int stage_not_awaited = -1;
 };
 
@@ -145,7 +146,10 @@ class HostBlock {
   }
 
   void grid_barrier() {
-    if (barriers_++ != options_.faults.barrier_left_out) grid_->barrier(index_);
+    const int number = barriers_++;
+    if (number == options_.faults.barrier_left_out) return;
+    if (options_.faults.barrier_of_one_block && index_ > 0) return;
+    grid_->barrier(index_);
   }
 
   void begin_staging(const std::byte* image, const cuda::Stage* stages, int phases) {
