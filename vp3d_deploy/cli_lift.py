@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vp3d_deploy.engines.gpu import GpuError
+from vp3d_deploy.engines.tensorrt_api import TensorRTError
 from vp3d_deploy.formats.read import READABLE, read_tracks
 from vp3d_deploy.formats.tracks import FormatError, Track
 from vp3d_deploy.formats.write import check_output
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         named = f"{error.filename}: {error.strerror}" if known else str(error)
         print(f"vp3d-lift: {named}", file=sys.stderr)
         return 1
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, GpuError, TensorRTError) as error:
         print(f"vp3d-lift: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

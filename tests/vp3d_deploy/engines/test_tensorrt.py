@@ -21,6 +21,7 @@ from tensorrt_contract.installed import Installed, install
 from tensorrt_contract.inventory import tensorrt_versions
 
 from vp3d_deploy.bundle import MANIFEST, Bundle, BundleError
+from vp3d_deploy.engines import gpu as gpu_module
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
@@ -30,6 +31,7 @@ from vp3d_deploy.engines.tensorrt_api import TensorRTError
 from vp3d_deploy.lifter import Lifter
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.tensorrt.build import build_engine
+from vp3d_export.tensorrt.engines import record_engines
 from vp3d_export.tensorrt.options import EngineOptions, Span
 
 SPEC = ModelSpec(filter_widths=(3, 3), channels=12, joints_in=17, joints_out=17)
@@ -503,3 +505,25 @@ def test_cuda_that_refuses_a_call_while_capturing_is_no_end_either(
     assert_same(engine.window(x), onnx.window(x))
     engine.close()
     assert installed.gpu.leaks == {}
+
+
+def test_the_command_says_in_one_sentence_what_a_gpu_lacks(
+    built: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from vp3d_deploy.cli_lift import main
+
+    installed, bundle = built("10.3.0")
+    record_engines(bundle.path, list(bundle.engines), [], open_gpu())
+    command = [str(bundle.path), "builtin:walking", "-o", str(tmp_path / "out.npz")]
+    assert main([*command, "--engine", "tensorrt", "--precision", "fp32"]) == 0
+    module = installed.gpu.module
+    monkeypatch.setattr(
+        module.Device, "do_retain_primary_context", lambda self: _raise(module.Error("no memory"))
+    )
+    monkeypatch.setattr(gpu_module, "_OPEN", {})
+    assert main([*command, "--engine", "tensorrt", "--precision", "fp32"]) == 1
+    assert "vp3d-lift: CUDA has no device 0: no memory" in capsys.readouterr().err
+
+
+def _raise(error: Exception) -> None:
+    raise error
