@@ -9,7 +9,7 @@ from typing import Any
 
 from vp3d_deploy.versions import installed_versions
 
-PACKAGES = ("vp3d-deploy", "numpy", "onnx", "onnxruntime", "torch", "openvino")
+PACKAGES = ("vp3d-deploy", "numpy", "onnx", "onnxruntime", "onnxscript", "torch", "openvino")
 # Of the flags of x86-64 and AArch64, those that engines choose their code by.
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16",
          "avx512_fp16", "amx_int8", "asimd", "asimdhp", "asimddp", "i8mm", "sve")  # fmt: skip

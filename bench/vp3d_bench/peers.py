@@ -1,18 +1,14 @@
-"""What one would run today instead: the strided convolutional network, exported as it stands."""
+"""What one would run instead: the strided convolutional network."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vp3d_bench.onnx_session import BATCH, INPUT
 from vp3d_deploy.spec import ModelSpec
 
 
@@ -61,25 +57,3 @@ def _name(canonical: str) -> str:
     if parts[0] == "expand":
         return ".".join(["expand" if parts[1] == "conv" else "expand_bn", *parts[2:]])
     return canonical
-
-
-def plain_onnx_export(network: StridedConvolutions) -> bytes:
-    """torch.onnx.export with its defaults, for windows of any batch."""
-    spec = network.spec
-    example = torch.zeros(1, spec.receptive_field, spec.joints_in, spec.features)
-    with (
-        tempfile.NamedTemporaryFile(suffix=".onnx") as file,
-        warnings.catch_warnings(),
-        torch.inference_mode(),
-    ):
-        warnings.simplefilter("ignore")  # the exporter announces its own replacement
-        torch.onnx.export(
-            network,
-            (example,),
-            file.name,
-            input_names=[INPUT],
-            output_names=["pose"],
-            dynamic_axes={INPUT: {0: BATCH}, "pose": {0: BATCH}},
-            dynamo=False,
-        )
-        return Path(file.name).read_bytes()

@@ -174,7 +174,8 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
             color = PRECISION_COLORS[member.precision]
             _line(axes, document, counts, name, label, color, "-" if native else (0, (1, 1)))
         elif name in (*PLAIN, "pytorch-strided"):
-            _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], "-.")
+            style: Any = (0, (4, 1, 1, 1, 1, 1)) if name.endswith("-dynamo") else "-."
+            _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], style)
     for kind in dict.fromkeys(ARITHMETIC[p] for p in document.bundle.precisions):
         name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
         label = f"{kind} arithmetic alone"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner
-from vp3d_bench.contenders.plain_files import DILATED, STRIDED, plain_export
+from vp3d_bench.contenders.plain_files import (
+    DILATED,
+    DYNAMO,
+    LEGACY,
+    STRIDED,
+    plain_export,
+)
 from vp3d_bench.onnx_session import BATCH, FRAMES, INPUT, onnxruntime_session
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
@@ -31,18 +39,39 @@ class SessionRunner:
 
 
 def window() -> Contender:
-    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
-        model = plain_export(subject, STRIDED)
-        return SessionRunner(str(model), subject.threads, {BATCH: shape[0]})
+    return _window("onnxruntime-plain", LEGACY)
 
-    label = "ONNX Runtime, plain export"
-    return Contender("onnxruntime-plain", label, "onnxruntime", WINDOW, "fp32", opener)
+
+def window_dynamo() -> Contender:
+    return _window("onnxruntime-plain-dynamo", DYNAMO)
 
 
 def sequence() -> Contender:
+    return _sequence("onnxruntime-sequence", LEGACY)
+
+
+def sequence_dynamo() -> Contender:
+    return _sequence("onnxruntime-sequence-dynamo", DYNAMO)
+
+
+def _window(name: str, exporter: str) -> Contender:
     def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
-        model = plain_export(subject, DILATED)
+        model = plain_export(subject, STRIDED, exporter)
+        return SessionRunner(str(model), subject.threads, {BATCH: shape[0]})
+
+    return _contender(name, exporter, WINDOW, opener)
+
+
+def _sequence(name: str, exporter: str) -> Contender:
+    def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
+        model = plain_export(subject, DILATED, exporter)
         return SessionRunner(str(model), subject.threads, {BATCH: shape[0], FRAMES: shape[1]})
 
-    label = "ONNX Runtime, plain export"
-    return Contender("onnxruntime-sequence", label, "onnxruntime", SEQUENCE, "fp32", opener)
+    return _contender(name, exporter, SEQUENCE, opener)
+
+
+def _contender(
+    name: str, exporter: str, form: str, opener: Callable[[Subject, tuple[int, ...]], Runner]
+) -> Contender:
+    label = f"ONNX Runtime, {exporter} export"
+    return Contender(name, label, "onnxruntime", form, "fp32", opener)

@@ -10,7 +10,13 @@ import numpy as np
 import openvino
 
 from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, Runner, UnavailableError
-from vp3d_bench.contenders.plain_files import DILATED, STRIDED, plain_export
+from vp3d_bench.contenders.plain_files import (
+    DILATED,
+    DYNAMO,
+    LEGACY,
+    STRIDED,
+    plain_export,
+)
 from vp3d_bench.onnx_session import INPUT
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
@@ -53,9 +59,11 @@ class InferRunner:
 
 def window() -> Contender:
     """Everything in float32, which it does not promise unless told."""
-    return _contender(
-        "openvino-f32", "OpenVINO f32, plain export", WINDOW, "fp32", _plain(STRIDED, EXACT)
-    )
+    return _exact("openvino-f32", WINDOW, STRIDED, LEGACY)
+
+
+def window_dynamo() -> Contender:
+    return _exact("openvino-f32-dynamo", WINDOW, STRIDED, DYNAMO)
 
 
 def window_default() -> Contender:
@@ -63,25 +71,19 @@ def window_default() -> Contender:
 
     Raises UnavailableError where it is float32.
     """
-    precision = _default_precision()
-    label = f"OpenVINO default ({precision}), plain export"
-    return _contender("openvino-default", label, WINDOW, precision, _plain(STRIDED, {}))
+    return _default("openvino-default", WINDOW, STRIDED)
 
 
 def sequence() -> Contender:
-    return _contender(
-        "openvino-sequence-f32",
-        "OpenVINO f32, plain export",
-        SEQUENCE,
-        "fp32",
-        _plain(DILATED, EXACT),
-    )
+    return _exact("openvino-sequence-f32", SEQUENCE, DILATED, LEGACY)
+
+
+def sequence_dynamo() -> Contender:
+    return _exact("openvino-sequence-f32-dynamo", SEQUENCE, DILATED, DYNAMO)
 
 
 def sequence_default() -> Contender:
-    precision = _default_precision()
-    label = f"OpenVINO default ({precision}), plain export"
-    return _contender("openvino-sequence-default", label, SEQUENCE, precision, _plain(DILATED, {}))
+    return _default("openvino-sequence-default", SEQUENCE, DILATED)
 
 
 def sequence_on_our_graph() -> Contender:
@@ -106,9 +108,23 @@ def _contender(
     return Contender(name, label, "openvino", form, precision, opener)
 
 
-def _plain(network: str, options: dict[str, str]) -> Callable[[Subject, tuple[int, ...]], Runner]:
+def _exact(name: str, form: str, network: str, exporter: str) -> Contender:
+    label = f"OpenVINO f32, {exporter} export"
+    return _contender(name, label, form, "fp32", _plain(network, exporter, EXACT))
+
+
+def _default(name: str, form: str, network: str) -> Contender:
+    precision = _default_precision()
+    label = f"OpenVINO default ({precision}), {LEGACY} export"
+    return _contender(name, label, form, precision, _plain(network, LEGACY, {}))
+
+
+def _plain(
+    network: str, exporter: str, options: dict[str, str]
+) -> Callable[[Subject, tuple[int, ...]], Runner]:
     def opener(subject: Subject, shape: tuple[int, ...]) -> Runner:
-        return InferRunner(plain_export(subject, network), shape, subject.threads, options)
+        model = plain_export(subject, network, exporter)
+        return InferRunner(model, shape, subject.threads, options)
 
     return opener
 
