@@ -2,6 +2,8 @@
 # make test   set up, lint, types, Python and C++ tests; the latter also with sanitizers and, where
 #             a cross-compiler and an emulator are installed, for AArch64
 # make setup  the virtual environment alone (.venv, with everything a CPU machine can use)
+# make bindings          fetch NVIDIA's TensorRT bindings, which the tests compare with
+# make pycuda-inventory  compile pycuda, and write anew what the tests know of it
 # make bench  measure a network of 243 frames and 1024 channels beside what one would use instead
 
 PYTHON ?= python3
@@ -9,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The native engine is compiled by the installation, and again when its sources change.
-NATIVE := $(shell find kernels -name '*.[ch]pp' -not -path '*/tests/*' -not -path '*/examples/*' \
+NATIVE := $(shell find kernels \( -name '*.[ch]pp' -o -name '*.cu*' \) -not -path '*/tests/*' -not -path '*/examples/*' \
   -o -name '*.cmake' -not -path '*/tests/*')
 DEMO := build/demo
 BENCH := build/bench
@@ -77,20 +79,20 @@ test-cpp: $(READY)
 # is checked: AVX2's kernels and the portable ones. Those of AVX-512 are the same templates with
 # other sizes, and take a minute longer to compile.
 test-asan: $(READY)
-	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 \
+	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF \
 	  -DVP3D_BUILD_FUZZERS=ON
 	$(BIN)/cmake --build build/asan
 	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
 
 # What threads do to each other; readers of files use none.
 test-tsan: $(READY)
-	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2
+	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
 	$(BIN)/cmake --build build/tsan
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live'
 
 ifeq ($(AARCH64_MISSING),)
 test-aarch64: $(READY)
-	$(CONFIGURE) -B build/aarch64 \
+	$(CONFIGURE) -B build/aarch64 -DVP3D_CUDA=OFF \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
 	$(BIN)/cmake --build build/aarch64
 	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2

@@ -11,8 +11,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from vp3d_deploy.bundle import Bundle, EngineEntry, GraphEntry
+from vp3d_deploy.bundle import Bundle, BundleError, EngineEntry, GraphEntry
 from vp3d_deploy.engines.gpu import Gpu
+from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_deploy.engines.onnx_interface import form_shapes
 from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
 from vp3d_export.tensorrt.api import Advance, EngineBuilder, Profile
@@ -46,8 +47,8 @@ def build_engine(
 
     To be called in the GPU's context.
     advance: called with the steps of the build that are done, and how many there are.
-    Raises TensorRTError where TensorRT fails, or chose another precision than the graph's; no file
-    is left then.
+    Raises TensorRTError where TensorRT fails, or chose another precision than the graph's, and
+    BundleError for a graph that reads weights from elsewhere; no file is left then.
     """
     builder = EngineBuilder(trt, graph.file)
     builder.refuse_what_the_version_lacks(graph.precision)
@@ -88,6 +89,10 @@ def build_engine(
 def _model(bundle: Bundle, graph: GraphEntry, options: EngineOptions) -> tuple[bytes, Path]:
     """The graph to parse, a stream's with its number of rows, and where its weights lie."""
     path = bundle.file(graph.file)
+    try:
+        check_weights_location(path, graph.weights)
+    except OnnxFileError as error:
+        raise BundleError(f"{path} is not a graph of a bundle: {error}") from None
     model = path.read_bytes()
     if graph.form == "stream":
         model = with_fixed_axes(model, {BATCH_AXIS: options.stream_rows})

@@ -364,6 +364,20 @@ def test_clips_share_a_call_as_far_as_memory_is_bounded(bundle: Bundle) -> None:
     assert largest == (32, SPEC.receptive_field, 17, 2)
 
 
+def test_a_graph_that_reads_other_files_is_not_built(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(monkeypatch, NEWEST)
+    path = bundle.file("window.fp32.onnx")
+    hostile = path.read_bytes().replace(b"weights.fp32.safetensors", b"/etc/hostile.safetensors")
+    assert len(hostile) == path.stat().st_size
+    path.write_bytes(hostile)
+    with pytest.raises(BundleError, match="reads weights from '/etc/hostile.safetensors'"):
+        build(bundle)
+    assert resume(["--resume-engines", str(bundle.path)]) == 2
+    assert "SHA-256" in capsys.readouterr().err
+
+
 def test_trtexec_commands_say_the_same(bundle: Bundle) -> None:
     options = dataclasses.replace(OPTIONS, workspace_mib=64, version_compatible=True)
     window = bundle.graph("window", "fp16")
