@@ -11,8 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The native engine is compiled by the installation, and again when its sources change.
-NATIVE := $(shell find kernels \( -name '*.[ch]pp' -o -name '*.cu*' \) -not -path '*/tests/*' -not -path '*/examples/*' \
-  -o -name '*.cmake' -not -path '*/tests/*')
+NATIVE := $(shell find kernels \( -name '*.[ch]pp' -o -name '*.cu*' \) -not -path '*/tests/*' \
+  -not -path '*/examples/*' -o -name '*.cmake' -not -path '*/tests/*')
 DEMO := build/demo
 BENCH := build/bench
 

@@ -37,7 +37,9 @@ std::vector<float> floats(const SafetensorsFile& file, const std::string& name,
     std::memcpy(values.data(), view.data, values.size() * sizeof(float));
   } else if (view.dtype == DType::f16) {  // biases of half-precision layers
     const auto* halves = reinterpret_cast<const Half*>(view.data);
-    std::transform(halves, halves + values.size(), values.begin(), widen);
+    // Not `widen` itself: what is always inlined cannot be pointed to.
+    std::transform(halves, halves + values.size(), values.begin(),
+                   [](Half half) { return widen(half); });
   } else {
     throw WeightsError(file.path() + ": tensor \"" + name + "\" must be F32 or F16");
   }

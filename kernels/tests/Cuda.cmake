@@ -1,3 +1,16 @@
 # The CUDA kernels on a simulated grid: no GPU and no nvcc is needed.
 vp3d_test(cuda_stream)
 target_link_libraries(test_cuda_stream PRIVATE vp3d::cuda)
+
+# What the compiler made of them. That they compile for every architecture is part of the build;
+# where nvcc is missing neither was looked at, and the test says so.
+if(VP3D_FATBIN_ARCHITECTURES)
+  vp3d_test(cuda_resources ${VP3D_PTXAS_REPORT} ${PROJECT_SOURCE_DIR}/kernels/cuda/resources.txt
+    ${VP3D_NVCC_VERSION} ${VP3D_FATBIN_ARCHITECTURES})
+  target_link_libraries(test_cuda_resources PRIVATE vp3d::cuda)
+  add_dependencies(test_cuda_resources vp3d_fatbin)
+elseif(VP3D_CUDA)
+  add_test(NAME cuda_resources COMMAND ${CMAKE_COMMAND} -E echo
+    "NOT RUN: the CUDA kernels were not compiled, for want of a working nvcc")
+  set_tests_properties(cuda_resources PROPERTIES SKIP_REGULAR_EXPRESSION "NOT RUN")
+endif()
