@@ -1,4 +1,6 @@
 # The CUDA kernels on a simulated grid: no GPU and no nvcc is needed.
+vp3d_test(cuda_layout)
+target_link_libraries(test_cuda_layout PRIVATE vp3d::cuda)
 vp3d_test(cuda_stream)
 target_link_libraries(test_cuda_stream PRIVATE vp3d::cuda)
 
