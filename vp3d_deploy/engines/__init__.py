@@ -66,9 +66,9 @@ def open_engine(
         held = ", ".join(OPTIONS[name]) or "none"
         raise ValueError(f"engine {name!r} has no option {unknown[0]!r}; it has {held}")
     if name == "tensorrt":
-        from vp3d_deploy.engines.tensorrt import TensorRTEngine, default_precision
+        from vp3d_deploy.engines.tensorrt import TensorRTEngine
 
-        return TensorRTEngine(bundle, precision or default_precision(bundle), threads, **options)
+        return TensorRTEngine(bundle, precision, threads, **options)
     if precision is None:
         precision = next(p for p in DEFAULT_PRECISIONS[name] if p in bundle.precisions)
     if name == "native":

@@ -36,7 +36,7 @@ class TensorRTEngine:
 
     host_code_allowed: load version-compatible engines, which bring code for the host.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
-    device: the GPU's number.
+    device: the GPU's number. precision: None takes the first of fp16, fp32 and int8 that runs here.
     Safe to call from several threads: each has an execution context and a CUDA stream of its own.
     Raises ImportError without TensorRT or pycuda, GpuError without a GPU, BundleError where the
     bundle has no engine in this precision that was built for this GPU and TensorRT.
@@ -47,7 +47,7 @@ class TensorRTEngine:
     def __init__(
         self,
         bundle: Bundle,
-        precision: str,
+        precision: str | None,
         threads: int | None = None,
         *,
         host_code_allowed: bool = False,
@@ -57,14 +57,13 @@ class TensorRTEngine:
     ) -> None:
         self._trt = import_tensorrt()
         self.gpu = open_gpu(device)
-        self.precision = precision
         self._bundle = bundle
         self._host_code_allowed = host_code_allowed
         self._graphs, self._timings = graphs, timings
         self._streams: list[TensorRTStream] = []
-        self._entries = usable_entries(
-            bundle, precision, self.gpu, self._trt.__version__, host_code_allowed
-        )
+        known = (self.gpu, self._trt.__version__, host_code_allowed)
+        self.precision = precision or best_precision(bundle, *known)
+        self._entries = usable_entries(bundle, self.precision, *known)
         self._plans: dict[tuple[str, int | None], Plan] = {}
         self._runners: dict[tuple[threading.Thread | None, str], FormRunner] = {}
         self._lock = threading.RLock()
@@ -247,10 +246,17 @@ def _output(arrays: dict[str, np.ndarray]) -> Output:
     return Output(arrays["pose"], arrays.get("trajectory"))
 
 
-def default_precision(bundle: Bundle) -> str:
-    """The first of fp16, fp32 and int8 that the bundle has TensorRT engines in."""
-    held = {entry.precision for entry in bundle.engines}
-    return next((p for p in DEFAULT_PRECISIONS["tensorrt"] if p in held), "fp16")
+def best_precision(bundle: Bundle, gpu: Gpu, version: str, host_code_allowed: bool) -> str:
+    """The first of fp16, fp32 and int8 in which an engine of the bundle runs here, or, where none
+    does, in which it has one: that one says why."""
+    order = DEFAULT_PRECISIONS["tensorrt"]
+    runs = {
+        entry.precision
+        for entry in bundle.engines
+        if why_unusable(entry, gpu, version, host_code_allowed) is None
+    }
+    held = runs or {entry.precision for entry in bundle.engines}
+    return next((precision for precision in order if precision in held), order[0])
 
 
 def open_where_it_runs(
@@ -260,11 +266,11 @@ def open_where_it_runs(
 
     None where there is none, with one warning per process that says why.
     """
-    precision = precision or default_precision(bundle)
     try:
         engine = TensorRTEngine(bundle, precision, threads, **options)
         try:
-            engine.load({(g.form, g.lag) for g in bundle.graphs if g.precision == precision})
+            graphs = [graph for graph in bundle.graphs if graph.precision == engine.precision]
+            engine.load({(graph.form, graph.lag) for graph in graphs})
         except BaseException:
             engine.close()
             raise

@@ -145,6 +145,10 @@ class FormRunner:
                 f"keypoints of shape {keypoints.shape}: a network of {receptive_field} frames "
                 f"needs as many"
             )
+        if not len(keypoints):
+            ends = {name: view.shape[2:] for name, view in self._views.items()}
+            del ends["keypoints"]
+            return {name: np.zeros((0, answers, *end), np.float32) for name, end in ends.items()}
         together = self._largest[1] - overlap
         starts = range(0, answers, together)
         pieces = [keypoints[:, start : start + together + overlap] for start in starts]

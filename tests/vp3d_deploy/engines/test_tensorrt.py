@@ -117,7 +117,7 @@ def test_every_form_answers_as_the_graph_does_and_all_memory_comes_back(
     for batch in (1, 4, 7, 0, 2, 2, 2, 2, 1):
         x = keypoints(batch, SPEC.receptive_field, seed=batch)
         assert_same(engine.window(x), onnx.window(x))
-    for people, answers in ((1, 3), (2, 50), (5, 16)):
+    for people, answers in ((1, 3), (2, 50), (0, 5), (5, 16)):
         x = keypoints(people, answers + SPEC.receptive_field - 1)
         assert_same(engine.sequence(x), onnx.sequence(x))
     for lag in engine.lags:
@@ -339,6 +339,19 @@ def test_hardware_compatible_engines_run_on_the_gpus_they_were_built_for(
     install(monkeypatch, NEWEST, FakeGpu("Xavier", (7, 2)))
     with pytest.raises(BundleError, match=r"8\.7, and this is a Xavier of 7\.2"):
         open_engine(bundle, "tensorrt", "fp32")
+
+
+def test_without_a_wish_the_best_precision_that_runs_here_is_taken(
+    plain: Bundle, built: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, there = built("10.3.0", precision="fp16")
+    here = install(monkeypatch, NEWEST)
+    own = with_engines(plain, here, precision="fp32")
+    both = dataclasses.replace(plain, engines=(*there.engines, *own.engines))
+    assert open_engine(both, "tensorrt").precision == "fp32"
+    assert (open_engine(both).name, open_engine(both).precision) == ("tensorrt", "fp32")
+    with pytest.raises(BundleError, match=r"fp16.* was built by TensorRT 10\.3\.0"):
+        open_engine(there, "tensorrt")
 
 
 def test_an_engine_of_another_network_is_refused(built: Make, tmp_path: Path) -> None:
