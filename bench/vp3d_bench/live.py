@@ -88,7 +88,7 @@ def run_paced(
 def run_soak(
     subject: Subject, streams: Sequence[Contender], count: int, progress: Progress
 ) -> tuple[dict[str, Any], int]:
-    """One stream after the other; the result, and how many of them answered wrongly at the end."""
+    """One stream after the other; the result, and how many of them have a fault."""
     shown = pixels(subject.bundle, 1, CLIP_FRAMES)[0]
     results = {}
     for contender in streams:
@@ -103,9 +103,8 @@ def run_soak(
     console = Console()
     for contender in streams:
         console.print(f"{contender.label}: {results[contender.name].in_words()}", highlight=False)
-    values = {name: asdict(found) for name, found in results.items()}
-    wrong = sum(found.difference_mm > 0 for found in results.values())
-    return {"kind": SOAK, "streams": values}, wrong
+    values = {name: {**asdict(one), "faults": one.faults()} for name, one in results.items()}
+    return {"kind": SOAK, "streams": values}, sum(bool(one.faults()) for one in results.values())
 
 
 def _lifter(subject: Subject, contender: Contender) -> Lifter:

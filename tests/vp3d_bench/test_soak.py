@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from bundles import random_bundle
 
+from vp3d_bench.cli import main
 from vp3d_bench.soak import soak
+from vp3d_deploy.spec import ModelSpec
 
 NEEDED = 6
 
@@ -16,9 +21,9 @@ NEEDED = 6
 class Averaging:
     """Answers the mean of the last NEEDED frames; `drift` adds what it has seen in all."""
 
-    def __init__(self, drift: float = 0.0) -> None:
+    def __init__(self, drift: float = 0.0, nan_at: int | None = None) -> None:
         self.frames: list[np.ndarray] = []
-        self.drift, self.count = drift, 0
+        self.drift, self.nan_at, self.count = drift, nan_at, 0
 
     def __enter__(self) -> Averaging:
         return self
@@ -30,6 +35,8 @@ class Averaging:
         self.count += 1
         self.frames = [*self.frames, frame][-NEEDED:]
         mean = np.mean(self.frames, axis=0) + self.drift * self.count
+        if self.nan_at is not None and self.count >= self.nan_at:
+            mean = np.full_like(mean, np.nan)
         return SimpleNamespace(joints_m=mean[None])
 
 
@@ -38,13 +45,47 @@ def frame(at: int) -> np.ndarray:
 
 
 def test_a_stream_that_keeps_nothing_else_equals_a_fresh_one() -> None:
-    memory = iter([100.0, *[101.5] * 10_000])
+    memory = iter([100.0, *[100.9] * 10_000])
     found = soak(Averaging, frame, 500, NEEDED, memory_mb=lambda: next(memory))
     assert found.difference_mm == 0
     assert (found.frames, found.answers_compared) == (500, 10)
-    assert (found.warm_mb, found.end_mb, found.most_mb) == (100.0, 101.5, 101.5)
-    assert "grew by 1.50 MB" in found.in_words()
+    assert (found.warm_mb, found.end_mb, found.most_mb) == (100.0, 100.9, 100.9)
+    assert "grew by 0.90 MB" in found.in_words()
     assert "equal a fresh stream's" in found.in_words()
+    assert found.faults() == []
+
+
+@pytest.mark.parametrize("nan_at", [300, 500])
+def test_a_stream_that_turns_to_not_a_number_is_at_fault(nan_at: int) -> None:
+    found = soak(lambda: Averaging(nan_at=nan_at), frame, 500, NEEDED)
+    assert found.non_finite == 501 - nan_at
+    assert found.answers_equal == (0 if nan_at == 300 else 9)
+    assert found.difference_mm is None
+    assert len(found.faults()) == 2
+    assert "answers are not finite" in found.in_words()
+
+
+def test_answers_that_are_never_numbers_are_at_fault() -> None:
+    assert soak(lambda: Averaging(nan_at=0), frame, 500, NEEDED).non_finite == 500
+
+
+def test_a_stream_that_grows_is_at_fault() -> None:
+    memory = iter(100.0 + 0.02 * look for look in range(10_000))
+    found = soak(Averaging, frame, 500, NEEDED, memory_mb=lambda: next(memory))
+    assert found.grown_mb == pytest.approx(0.02 * 125)
+    assert found.faults() == ["memory grew by more than 1 MB"]
+
+
+def test_a_fault_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = soak(lambda: Averaging(nan_at=300), frame, 500, NEEDED)
+    monkeypatch.setattr("vp3d_bench.live.soak", lambda *_: broken)
+    bundle = random_bundle(tmp_path / "net.vp3d", ModelSpec((3, 3), 4), lags=(0,)).bundle
+    output = tmp_path / "soak.json"
+    arguments = ["--soak", "500", "--contenders", "onnx-stream-fp32@0", "-o", str(output)]
+    assert main([str(bundle.path), *arguments]) == 1
+    (found,) = json.loads(output.read_text())["streams"].values()
+    assert found["difference_mm"] is None
+    assert found["faults"]
 
 
 def test_a_fresh_stream_that_is_shown_too_little_differs() -> None:
