@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vp3d_bench.contenders.line_up import LineUp, line_up, select
-from vp3d_bench.machine import available_cores, describe_machine
+from vp3d_bench.machine import default_threads, describe_machine
 from vp3d_bench.options import FULL_LAG, PROGRAM, build_parser, check_usage
 from vp3d_bench.settings import FULL, QUICK, Settings
 from vp3d_bench.subject import Subject
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     if options.list:
         print("\n".join(select(list(everybody), options.contenders)))
         return 0
-    threads = options.threads or available_cores()
+    threads = options.threads or default_threads()
     with tempfile.TemporaryDirectory(prefix="vp3d-bench-") as folder:
         subject = Subject(bundle, threads, Path(folder))
         try:

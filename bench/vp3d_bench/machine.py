@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -36,6 +37,14 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": installed_versions(PACKAGES),
     }
+
+
+def default_threads() -> int:
+    """As many as this process can run at the same time: its cores, or fewer where its control
+    group grants it less time than they have. More would be stopped together, again and again."""
+    limit = _cgroup_cpu_limit()
+    cores = available_cores()
+    return cores if limit is None else max(1, min(cores, math.ceil(limit)))
 
 
 def available_cores() -> int:
