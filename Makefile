@@ -88,7 +88,7 @@ test-asan: $(READY)
 test-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
 	$(BIN)/cmake --build build/tsan
-	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live'
+	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live|cuda'
 
 ifeq ($(AARCH64_MISSING),)
 test-aarch64: $(READY)

@@ -13,6 +13,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace vp3d::test {
 
 // What a device would answer by waiting for ever.
@@ -45,18 +49,22 @@ class TurnTaking : public Blocks {
     std::vector<int> waiting;
     while (!ready.empty()) {
       const std::size_t at = random_() % ready.size();
-      turn_ = ready[at];
+      const int turn = ready[at];
       ready.erase(ready.begin() + static_cast<std::ptrdiff_t>(at));
-      Fiber& fiber = *fibers_[static_cast<std::size_t>(turn_)];
-      swapcontext(&scheduler_, &fiber.context);
-      if (!fiber.ended) waiting.push_back(turn_);
+      Fiber& fiber = *fibers_[static_cast<std::size_t>(turn)];
+      resume(fiber);
+      if (!fiber.ended) waiting.push_back(turn);
       if (ready.empty() && waiting.size() == fibers_.size()) ready.swap(waiting);
     }
-    if (!waiting.empty()) throw Hang();
+    if (waiting.empty()) return;
+    hangs_ = true;  // those that wait have something to clear away
+    for (const int block : waiting) resume(*fibers_[static_cast<std::size_t>(block)]);
+    throw Hang();
   }
 
   void barrier(int block) override {
-    swapcontext(&fibers_[static_cast<std::size_t>(block)]->context, &scheduler_);
+    pass_on(*fibers_[static_cast<std::size_t>(block)]);
+    if (hangs_) throw Hang();
   }
 
  private:
@@ -68,13 +76,41 @@ class TurnTaking : public Blocks {
     bool ended = false;
   };
 
+  // To a fiber, until it waits or ends, and back. AddressSanitizer is told of every change of stacks.
+  void resume(Fiber& fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    void* own = nullptr;
+    __sanitizer_start_switch_fiber(&own, fiber.stack.get(), kStackBytes);
+#endif
+    swapcontext(&scheduler_, &fiber.context);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(own, nullptr, nullptr);
+#endif
+  }
+
+  void arrive([[maybe_unused]] void* own) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(own, &scheduler_stack_, &scheduler_stack_bytes_);
+#endif
+  }
+
+  void pass_on(Fiber& fiber) {
+    void* own = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
+    // A fiber that has ended gives up what the sanitizer keeps for it.
+    __sanitizer_start_switch_fiber(fiber.ended ? nullptr : &own, scheduler_stack_,
+                                   scheduler_stack_bytes_);
+#endif
+    swapcontext(&fiber.context, &scheduler_);
+    arrive(own);
+  }
+
   void start(int block) {
     fibers_.push_back(std::make_unique<Fiber>());
     Fiber& fiber = *fibers_.back();
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = &scheduler_;
     // makecontext takes ints only: a pointer goes in two.
     const auto self = reinterpret_cast<std::uintptr_t>(this);
     makecontext(&fiber.context, reinterpret_cast<void (*)()>(&enter), 3,
@@ -85,15 +121,23 @@ class TurnTaking : public Blocks {
   static void enter(unsigned low, unsigned high, int block) {
     auto* self = reinterpret_cast<TurnTaking*>(
         static_cast<std::uintptr_t>(static_cast<std::uint64_t>(high) << 32 | low));
-    (*self->body_)(block);
-    self->fibers_[static_cast<std::size_t>(block)]->ended = true;
+    self->arrive(nullptr);
+    try {
+      (*self->body_)(block);
+    } catch (const Hang&) {  // `run` throws it
+    }
+    Fiber& fiber = *self->fibers_[static_cast<std::size_t>(block)];
+    fiber.ended = true;
+    self->pass_on(fiber);
   }
 
   std::mt19937 random_;
   const std::function<void(int)>* body_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   ucontext_t scheduler_{};
-  int turn_ = 0;
+  const void* scheduler_stack_ = nullptr;
+  std::size_t scheduler_stack_bytes_ = 0;
+  bool hangs_ = false;
 };
 
 // All blocks at once, as threads, for ThreadSanitizer: what two blocks do to the same memory

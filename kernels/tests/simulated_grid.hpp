@@ -27,10 +27,17 @@ struct Faults {
   int stage_not_awaited = -1;
 };
 
+// ThreadSanitizer does not know fibers, and has more to say of threads.
+#if defined(__SANITIZE_THREAD__)
+constexpr bool kThreadSanitizer = true;
+#else
+constexpr bool kThreadSanitizer = false;
+#endif
+
 struct GridOptions {
   int warps = 2;
   std::uint32_t seed = 1;
-  bool at_once = false;
+  bool at_once = kThreadSanitizer;
   Faults faults;
 };
 
@@ -115,11 +122,8 @@ class HostBlock {
         options_(options),
         random_(options.seed + static_cast<std::uint32_t>(index)),
         grid_(grid),
-        partial_(cuda::kPartialBytes / sizeof(Words)),
-        shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words)) {
-    std::memset(partial_.data(), 0xFF, partial_.size() * sizeof(Words));
-    std::memset(shared_.data(), 0xFF, shared_.size() * sizeof(Words));
-  }
+        partial_(cuda::kPartialBytes / sizeof(Words), kRubbish),
+        shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words), kRubbish) {}
 
   int index() const { return index_; }
   int n_blocks() const { return blocks_; }
@@ -160,11 +164,14 @@ class HostBlock {
   void await_stage(int phase) {
     if (phase == options_.faults.stage_not_awaited) return;
     const cuda::Stage& stage = stages_[static_cast<std::size_t>(phase)];
-    std::memcpy(reinterpret_cast<std::byte*>(shared_.data()) + stage.to, image_ + stage.from,
-                static_cast<std::size_t>(stage.bytes));
+    if (stage.bytes > 0)
+      std::memcpy(reinterpret_cast<std::byte*>(shared_.data()) + stage.to, image_ + stage.from,
+                  static_cast<std::size_t>(stage.bytes));
   }
 
  private:
+  static constexpr Words kRubbish{{~0U, ~0U, ~0U, ~0U}};  // NaN, in each type that has one
+
   const int index_, blocks_;
   const GridOptions& options_;
   std::mt19937 random_;
