@@ -35,6 +35,8 @@ FAMILY_NAMES = {
     "pytorch": "PyTorch",
 }
 PRECISION_COLORS = {"fp32": "#1f3a5f", "fp16": "#3f7fbf", "int8": "#3f9e8c"}
+# Of a line of text beside the axes of the accuracy, as a share of their height.
+LABEL_HEIGHT = 0.045
 FORM_MARKERS = {"window": "s", "stream": "o"}
 _TEXT, _FAINT, _GRID = "#22262e", "#6b7280", "#e3e6eb"
 _CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
@@ -210,15 +212,44 @@ def _line(
 
 
 def _precision_bands(axes: Axes, document: Document, names: list[str]) -> None:
-    """The precision beside each cluster of heights."""
+    """The precision beside each cluster of heights, one above the other where these are close."""
     heights: dict[str, list[float]] = {}
     for name in names:
         mean = max(document.accuracy[name].mean_mm, 1e-7)
         heights.setdefault(document.members[name].precision, []).append(mean)
-    for precision, values in heights.items():
-        middle = sorted(values)[len(values) // 2]
-        axes.annotate(precision, (1.0, middle), (6, 0), xycoords=("axes fraction", "data"),
+    to_place = axes.transData + axes.transAxes.inverted()
+    middles = {name: sorted(values)[len(values) // 2] for name, values in heights.items()}
+    places = [float(to_place.transform((axes.get_xlim()[0], y))[1]) for y in middles.values()]
+    for precision, place in zip(middles, spread_out(places, LABEL_HEIGHT), strict=True):
+        axes.annotate(precision, (1.0, place), (6, 0), xycoords="axes fraction",
                       textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
+
+
+def spread_out(places: list[float], apart: float) -> list[float]:
+    """The places, in the same order, moved as little as need be to lie `apart` from each other.
+
+    Those that are too close form a group, which keeps its mean; a group that then meets another
+    one joins it.
+    """
+    order = sorted(range(len(places)), key=lambda at: places[at])
+    groups: list[list[int]] = []
+
+    def bottom(group: list[int]) -> float:
+        mean = sum(places[at] for at in group) / len(group)
+        return mean - apart * (len(group) - 1) / 2
+
+    for at in order:
+        groups.append([at])
+        while len(groups) > 1 and (
+            bottom(groups[-1]) - bottom(groups[-2]) < apart * len(groups[-2]) - 1e-12
+        ):
+            last = groups.pop()
+            groups[-1] += last
+    moved = list(places)
+    for group in groups:
+        for rank, at in enumerate(group):
+            moved[at] = bottom(group) + apart * rank
+    return moved
 
 
 def _legend(figure: Figure, document: Document, names: list[str], marks: Mapping[str, str]) -> None:
