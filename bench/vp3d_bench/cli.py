@@ -92,6 +92,10 @@ def _benchmark(
     document = Document(
         subject.bundle, subject.threads, describe_machine(), command, lags, asdict(settings)
     )
+    if not options.contenders:
+        left_out = "left out by --quick; name it with --contenders"
+        document.unavailable.update(dict.fromkeys(settings.without, left_out))
+        names = [name for name in names if name not in settings.without]
     with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
         Run(subject, settings, everybody, names, lags, progress, meter).measure(document)
     document.ratios = all_ratios(document)

@@ -51,7 +51,13 @@ class Run:
             if people > 1:
                 self._crowd(document, people)
         self._throughput(document, [m for m in members if m.form == SEQUENCE])
-        measure_openings(self.subject, document, self.settings.openings, self.progress)
+        measure_openings(
+            self.subject,
+            document,
+            self.settings.openings,
+            self.settings.open_all,
+            self.progress,
+        )
         self._push(document)
 
     def _members(self, document: Document) -> list[Contender]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vp3d_bench.contenders.base import SEQUENCE
-from vp3d_bench.document import Document
+from vp3d_bench.document import Document, Member
 from vp3d_bench.subject import Subject
 
 MB = 1e6
@@ -23,9 +23,12 @@ def measure_openings(
     subject: Subject,
     document: Document,
     openings: int,
+    open_all: bool = True,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> None:
     """Everybody who was timed, into `document.openings`: the best time of several processes.
+
+    open_all: or only the first of each family and form.
 
     Memory is that of the last one. What is beyond the weights is said of our native engine, which
     tells how large they are.
@@ -33,11 +36,21 @@ def measure_openings(
     throughput = document.throughput.get("milliseconds", {})
     names = [name for name in document.members
              if name in document.latency.get(1, {}) or name in throughput]  # fmt: skip
+    if not open_all:
+        names = first_of_each(names, document.members)
     for done, name in enumerate(names):
         progress("opening in fresh processes", done, len(names))
         once = document.members[name].form == SEQUENCE
         found = _several(subject, document, name, 1 if once else openings)
         document.openings[name] = {**found, **_memory(document, name, found)}
+
+
+def first_of_each(names: Sequence[str], members: Mapping[str, Member]) -> list[str]:
+    """Of each family and form, in the same order."""
+    first: dict[tuple[str, str], str] = {}
+    for name in names:
+        first.setdefault((members[name].family, members[name].form), name)
+    return list(first.values())
 
 
 def _several(subject: Subject, document: Document, name: str, openings: int) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def _add_measure(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--contenders", nargs="+", default=[], metavar="NAME", help="only these; names or patterns "
         "such as 'native-*'; with --paced and --soak, streams of ours")  # fmt: skip
-    add("--quick", action="store_true", help="a first impression: few rounds, short clips")
+    add("--quick", action="store_true", help="a first impression: few rounds, short clips, few "
+        "openings, no torch.compile")  # fmt: skip
     add("--threads", type=_count, metavar="N", help="of every contender (default: one per core "
         "that it may use)")  # fmt: skip
     add("--lags", nargs="+", type=_lag, metavar="N", help="of live streams, frames (default: 0 "

@@ -14,7 +14,9 @@ class Settings:
     peers_ms: peers, which compute a window per person, are timed with several people as long as
         a call may be expected to take less than this.
     energy_s: how long each contender runs when its energy is measured, seconds.
-    openings: fresh processes per contender; the best of them counts. pushes: of LiveStream.push.
+    openings: fresh processes per contender; the best of them counts. open_all: open every
+        contender in them, or only the first of each family and form. pushes: of LiveStream.push.
+    without: contenders that take part only if they are asked for by name.
     """
 
     people: tuple[int, ...]
@@ -25,7 +27,9 @@ class Settings:
     peers_ms: float
     energy_s: float
     openings: int
+    open_all: bool
     pushes: int
+    without: tuple[str, ...] = ()
 
 
 FULL = Settings(
@@ -37,6 +41,7 @@ FULL = Settings(
     peers_ms=450.0,
     energy_s=5.0,
     openings=3,
+    open_all=True,
     pushes=2000,
 )
 
@@ -49,5 +54,7 @@ QUICK = Settings(
     peers_ms=100.0,
     energy_s=2.0,
     openings=1,
+    open_all=False,
     pushes=100,
+    without=("pytorch-compiled",),  # compiling takes longer than all the rest
 )
