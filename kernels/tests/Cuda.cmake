@@ -1,8 +1,8 @@
 # The CUDA kernels on a simulated grid: no GPU and no nvcc is needed.
-vp3d_test(cuda_layout)
-target_link_libraries(test_cuda_layout PRIVATE vp3d::cuda)
-vp3d_test(cuda_stream)
-target_link_libraries(test_cuda_stream PRIVATE vp3d::cuda)
+foreach(name cuda_image cuda_layout cuda_stream)
+  vp3d_test(${name})
+  target_link_libraries(test_${name} PRIVATE vp3d::cuda)
+endforeach()
 
 # What the compiler made of them. That they compile for every architecture is part of the build;
 # where nvcc is missing neither was looked at, and the test says so.
