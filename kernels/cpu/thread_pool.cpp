@@ -77,8 +77,9 @@ struct ThreadPool::Crew {
   std::condition_variable wake;
   int sleepers = 0;
   std::vector<std::thread> workers;
-  std::vector<int> cores;  // that this process may use
-  int avoided = -1;        // the caller's core, which the workers are kept off
+  std::vector<int> cores;   // that this process may use
+  std::vector<int> others;  // but the caller's
+  int avoided = -1;         // the caller's core, which the workers are kept off
 
   Function work = nullptr;
   void* context = nullptr;
@@ -144,6 +145,7 @@ void ThreadPool::barrier() {
 void ThreadPool::start() {
   Crew& crew = *crew_;
   crew.cores = allowed_cores();
+  crew.others.reserve(crew.cores.size());
   crew.avoided = -1;
   try {
     for (int thread = 1; thread < threads_; ++thread) {
@@ -168,10 +170,10 @@ void ThreadPool::make_way() {
   const int core = sched_getcpu();
   if (pin_ || core == crew.avoided || crew.cores.size() < static_cast<std::size_t>(threads_))
     return;
-  std::vector<int> others;
-  std::copy_if(crew.cores.begin(), crew.cores.end(), std::back_inserter(others),
+  crew.others.clear();  // within what `start` reserved: a frame allocates nothing
+  std::copy_if(crew.cores.begin(), crew.cores.end(), std::back_inserter(crew.others),
                [core](int one) { return one != core; });
-  for (std::thread& worker : crew.workers) keep_on(worker, others);
+  for (std::thread& worker : crew.workers) keep_on(worker, crew.others);
   crew.avoided = core;
 #endif
 }
