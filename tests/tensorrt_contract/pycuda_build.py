@@ -47,7 +47,7 @@ def build() -> None:
         wanted.write_text(f"pycuda=={VERSION} --hash=sha256:{SHA256}\n", "utf-8")
         pip = [sys.executable, "-m", "pip"]
         subprocess.run(
-            [*pip, "download", "--no-deps", "--require-hashes", "--no-binary", ":all:",
+            [*pip, "download", "--no-deps", "--require-hashes", "--no-binary", "pycuda",
              "--dest", name, "--requirement", str(wanted)],
             check=True,
         )  # fmt: skip
