@@ -540,3 +540,22 @@ def test_the_command_says_in_one_sentence_what_a_gpu_lacks(
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def test_auto_prefers_onnx_runtime_on_a_gpu_to_engines_for_cpus(
+    plain: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import onnxruntime
+
+    from vp3d_deploy.engines import onnx
+
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
+    monkeypatch.setattr(onnx, "count_gpus", lambda: 0)
+    assert open_engine(plain).name == "native"
+    monkeypatch.setattr(onnx, "count_gpus", lambda: 1)
+    engine = open_engine(plain)
+    assert isinstance(engine, OnnxEngine)
+    assert engine._provider == "CUDAExecutionProvider"
+    # A wish for the native engine, by an option of its own, is one.
+    assert open_engine(plain, pin_threads=False).name == "native"
