@@ -58,9 +58,12 @@ class DeviceWarp {
   }
 };
 
-// Dynamic shared memory: one 8-byte mbarrier for each phase, the warps' sums, staged weights.
+// Dynamic shared memory: one 8-byte mbarrier for each phase, the warps' sums, near tables and
+// frame, staged weights.
 constexpr int kMostPhases = 32;
 constexpr int kBarrierBytes = kMostPhases * 8;
+constexpr int kNearBytes = kNearTableBytes + kNearFrameBytes;
+constexpr int kFixedBytes = kBarrierBytes + kPartialBytes + kNearBytes;
 
 class DeviceBlock {
  public:
@@ -74,8 +77,10 @@ class DeviceBlock {
   __device__ __forceinline__ int n_warps() const { return static_cast<int>(blockDim.x) / kLanes; }
   __device__ __forceinline__ std::byte* partial() { return shared_ + kBarrierBytes; }
   __device__ __forceinline__ const std::byte* shared_weights() const {
-    return shared_ + kBarrierBytes + kPartialBytes;
+    return shared_ + kFixedBytes;
   }
+  __device__ __forceinline__ std::byte* near_tables() { return partial() + kPartialBytes; }
+  __device__ __forceinline__ std::byte* near_frame() { return near_tables() + kNearTableBytes; }
 
   template <class F>
   __device__ __forceinline__ void warps(const F& f) {

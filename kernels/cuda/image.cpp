@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "product.hpp"
 #include "read_layers.hpp"
 #include "vp3d/plan.hpp"
 
@@ -48,17 +49,17 @@ class Builder {
 
  private:
   // Room at the end of the image; zeros.
-  std::int64_t room(std::int64_t bytes) {
-    const std::int64_t at = ceil_div(static_cast<std::int64_t>(image_.size()), kAlignment) *
-                            kAlignment;
+  std::int64_t room(std::int64_t bytes, std::int64_t alignment = kAlignment) {
+    const std::int64_t at =
+        ceil_div(static_cast<std::int64_t>(image_.size()), alignment) * alignment;
     image_.resize(static_cast<std::size_t>(at + bytes));
     return at;
   }
 
   template <class Entry>
-  std::int64_t add(const std::vector<Entry>& entries) {
+  std::int64_t add(const std::vector<Entry>& entries, std::int64_t alignment = kAlignment) {
     const auto bytes = static_cast<std::int64_t>(entries.size() * sizeof(Entry));
-    const std::int64_t at = room(bytes);
+    const std::int64_t at = room(bytes, alignment);
     if (bytes > 0) std::memcpy(image_.data() + at, entries.data(), static_cast<std::size_t>(bytes));
     return at;
   }
@@ -124,7 +125,10 @@ class Builder {
     return store;
   }
 
+  // The beginning of the image holds what a block wants near: header, products, their columns.
   void add_products() {
+    const std::size_t count = 2 * plan_.levels.size() * networks_.size();
+    header_.product_table = room(static_cast<std::int64_t>(count * sizeof(Product)));
     for (std::size_t phase = 0; phase < 2 * plan_.levels.size(); ++phase) {
       std::int32_t answer = 0;
       for (std::size_t i = 0; i < networks_.size(); ++i) {
@@ -134,8 +138,16 @@ class Builder {
       }
       header_.answer_floats = answer;  // of the last phase, in the end
     }
-    header_.products = static_cast<std::int32_t>(products_.size());
-    header_.product_table = add(products_);
+    header_.products = static_cast<std::int32_t>(count);
+    const std::int64_t near = room(0);
+    header_.near_bytes =
+        static_cast<std::int32_t>(std::min<std::int64_t>(near, kNearTableBytes + 1));
+    for (std::size_t i = 0; i < count; ++i) {
+      const Layer& layer = this->layer(i % networks_.size(), i / networks_.size());
+      products_[i].bias = add(layer.bias);
+      products_[i].scale = add(layer.scale);
+    }
+    std::memcpy(image_.data() + header_.product_table, products_.data(), count * sizeof(Product));
   }
 
   Product product(std::size_t network, std::size_t phase) {
@@ -152,8 +164,6 @@ class Builder {
     product.taps = static_cast<std::int32_t>(layer.taps);
     product.tap_steps = static_cast<std::int32_t>(steps_of(layer.inputs, layer.type));
     product.rows = static_cast<std::int32_t>(layer.rows);
-    product.bias = add(layer.bias);
-    product.scale = add(layer.scale);
     product.narrow = last || phase + 2 == 2 * plan_.levels.size()
                          ? Number::f32
                          : this->layer(network, phase + 1).type;
@@ -180,8 +190,8 @@ class Builder {
     }
     product.columns = static_cast<std::int32_t>(kinds.size());
     product.level_taps = static_cast<std::int32_t>(taps.size() / kinds.size());
-    product.tap_table = add(taps);
-    product.kind_table = add(kinds);
+    product.tap_table = add(taps, kLaneBytes);
+    product.kind_table = add(kinds, kLaneBytes);
   }
 
   // Tiles of a phase go round the blocks, those of the small last layer from the other end: blocks

@@ -14,7 +14,9 @@ namespace vp3d::cuda {
 constexpr int kDotColumns = 4;
 constexpr int kTensorColumns = 16;
 constexpr int kMostWarps = 16;
-// Of shared memory: the warps' sums.
+// Of shared memory: the tables and the frame that a block keeps, where they fit; the warps' sums.
+constexpr int kNearTableBytes = 8192;
+constexpr int kNearFrameBytes = 2048;
 constexpr int kPartialBytes = kMostWarps * kTensorColumns * kTileRows * 4;
 
 // A chunk of the columns of a product and the tile that it meets. Column j is planned column
@@ -131,11 +133,11 @@ VP3D_HD void store_output(const Launch& launch, const Product& product, int colu
       store_narrow(middle, product.narrow, output, value, product.quantum);
     return;
   }
-  const Tap* taps = launch.table<Tap>(product.tap_table) + planned * product.level_taps;
+  const Tap* taps = launch.near_table<Tap>(product.tap_table) + planned * product.level_taps;
   if (product.role == Role::mix)
     value += reinterpret_cast<const float*>(
         place + below_offset(product.below, taps[product.residual_tap], row.frames, false))[output];
-  const int kind = launch.table<std::int32_t>(product.kind_table)[planned];
+  const int kind = launch.near_table<std::int32_t>(product.kind_table)[planned];
   reinterpret_cast<float*>(place + own_offset(product.own, kind, row.frames, false))[output] =
       value;
   if (product.narrow != Number::f32)

@@ -69,7 +69,7 @@ struct Image {
   std::int32_t tensor_columns;  // tensor cores from so many columns on; 0: never
   std::int32_t staged_bytes;    // of shared memory, of the block that has most
   std::uint32_t frame_cycle;    // see next_frame
-  std::int32_t pad;
+  std::int32_t near_bytes;      // of the image's beginning: header, products, taps, kinds
   std::int64_t product_table;   // Product[products]
   std::int64_t item_table;      // Item[], by block, then phase
   std::int64_t first_items;     // int32[blocks * phases + 1]: where each phase's items begin
@@ -98,14 +98,28 @@ VP3D_HD constexpr std::int64_t frame_inputs(std::int64_t rows) {
   return kStepBytes + column_bytes(rows * 2, Number::f32);
 }
 
-// The arguments of a step.
-struct Launch {
+// What a kernel is given.
+struct Arguments {
   const std::byte* image;
   std::byte* places;
   const std::byte* frame;
   float* answers;  // (rows, answer_floats)
+};
 
-  VP3D_HD const Image& header() const { return *reinterpret_cast<const Image*>(image); }
+// The same as a block sees it: it may have copies of the image's first `near_bytes` and of a small
+// frame, which every product looks up again and again.
+struct Launch : Arguments {
+  const std::byte* tables;
+
+  VP3D_HD explicit Launch(const Arguments& arguments)
+      : Arguments(arguments), tables(arguments.image) {}
+
+  VP3D_HD const Image& header() const { return *reinterpret_cast<const Image*>(tables); }
+  // One of those in the image's beginning.
+  template <class Entry>
+  VP3D_HD const Entry* near_table(std::int64_t offset) const {
+    return reinterpret_cast<const Entry*>(tables + offset);
+  }
   template <class Entry>
   VP3D_HD const Entry* table(std::int64_t offset) const {
     return reinterpret_cast<const Entry*>(image + offset);
@@ -147,7 +161,8 @@ VP3D_HD const std::byte* input_of(const Launch& launch, const Product& product, 
   const Row row = launch.row(row_index);
   const std::byte* place = launch.place(row);
   if (product.role == Role::mix) return place + product.middle + column * product.middle_bytes;
-  const Tap tap = launch.table<Tap>(product.tap_table)[column * product.level_taps + tap_index];
+  const Tap tap =
+      launch.near_table<Tap>(product.tap_table)[column * product.level_taps + tap_index];
   if (product.role == Role::first && (tap.age == 0 || row.frames == 0))
     return launch.input(row_index);
   return place + below_offset(product.below, tap, row.frames, product.type != Number::f32);

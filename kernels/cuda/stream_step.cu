@@ -1,24 +1,24 @@
 // The stream kernels. Blocks are as many as the image says (Image::blocks), of whole warps, at most
-// kMostWarps; dynamic shared memory is kBarrierBytes + kPartialBytes, and for vp3d_stream_step
-// Image::staged_bytes more, which below sm_80 must be none.
+// kMostWarps; dynamic shared memory is kFixedBytes, and for vp3d_stream_step Image::staged_bytes
+// more, which below sm_80 must be none.
 #include "device.cuh"
 
+using vp3d::cuda::Arguments;
 using vp3d::cuda::DeviceBlock;
-using vp3d::cuda::Launch;
 
 extern __shared__ __align__(128) unsigned char vp3d_shared[];
 
 // Cooperative: every block must be on the device at once. `arrivals` begins as zero and is the
 // kernel's own from then on.
 extern "C" __global__ void __launch_bounds__(vp3d::cuda::kMostWarps* vp3d::cuda::kLanes, 1)
-    vp3d_stream_step(Launch launch, unsigned long long* arrivals) {
+    vp3d_stream_step(Arguments arguments, unsigned long long* arrivals) {
   DeviceBlock block(reinterpret_cast<std::byte*>(vp3d_shared), arrivals);
-  vp3d::cuda::run_step(block, launch);
+  vp3d::cuda::run_step(block, arguments);
 }
 
 // The same as ordinary kernels, one launch after another with phase = 0, 1, ..
 extern "C" __global__ void __launch_bounds__(vp3d::cuda::kMostWarps* vp3d::cuda::kLanes, 1)
-    vp3d_stream_phase(Launch launch, int phase) {
+    vp3d_stream_phase(Arguments arguments, int phase) {
   DeviceBlock block(reinterpret_cast<std::byte*>(vp3d_shared), nullptr);
-  vp3d::cuda::run_phase(block, launch, phase, false);
+  vp3d::cuda::run_phase(block, vp3d::cuda::Launch(arguments), phase, false);
 }

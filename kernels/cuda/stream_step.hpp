@@ -10,7 +10,7 @@ namespace vp3d::cuda {
 // n-th row is a block's.
 template <class Block>
 VP3D_HD void keep_inputs(Block& block, const Launch& launch) {
-  const Product& first = launch.table<Product>(launch.header().product_table)[0];
+  const Product& first = launch.near_table<Product>(launch.header().product_table)[0];
   const auto words = static_cast<int>(first.below.bytes / kLaneBytes);
   block.threads([&](int thread) {
     for (int index = block.index(); index < launch.rows(); index += block.n_blocks()) {
@@ -33,7 +33,7 @@ VP3D_HD void run_phase(Block& block, const Launch& launch, int phase, bool stage
       launch.table<std::int32_t>(header.first_items) + block.index() * header.phases + phase;
   for (int i = first_items[0]; i < first_items[1]; ++i) {
     const Item& item = launch.table<Item>(header.item_table)[i];
-    const Product& product = launch.table<Product>(header.product_table)[item.product];
+    const Product& product = launch.near_table<Product>(header.product_table)[item.product];
     const std::byte* weights = staged && item.shared >= 0 ? block.shared_weights() + item.shared
                                                           : launch.image + item.weights;
     const Work work{&launch, &product, weights, item.tile, 0, 0};
@@ -46,12 +46,34 @@ VP3D_HD void run_phase(Block& block, const Launch& launch, int phase, bool stage
   }
 }
 
+// Copies whole Words: both come in multiples, and so does the room.
+template <class Block>
+VP3D_HD void copy_near(Block& block, const std::byte* from, std::int64_t bytes, std::byte* to) {
+  block.threads([&](int thread) {
+    const int stride = block.n_warps() * kLanes * kLaneBytes;
+    for (std::int64_t at = thread * kLaneBytes; at < bytes; at += stride)
+      *reinterpret_cast<Words*>(to + at) = load(from + at);
+  });
+}
+
 // All phases. Every weight that has room in shared memory is under way before the first product.
 template <class Block>
-VP3D_HD void run_step(Block& block, const Launch& launch) {
+VP3D_HD void run_step(Block& block, const Arguments& arguments) {
+  Launch launch(arguments);
+  const Image& image = launch.header();
+  const Stage* stages = launch.table<Stage>(image.stage_table) + block.index() * image.phases;
+  block.begin_staging(launch.image, stages, image.phases);
+  if (image.near_bytes <= kNearTableBytes) {
+    copy_near(block, launch.image, image.near_bytes, block.near_tables());
+    launch.tables = block.near_tables();
+  }
   const Image& header = launch.header();
-  const Stage* stages = launch.table<Stage>(header.stage_table) + block.index() * header.phases;
-  block.begin_staging(launch.image, stages, header.phases);
+  const std::int64_t frame_bytes =
+      frame_inputs(launch.rows()) + launch.rows() * header.frame_row_bytes;
+  if (frame_bytes <= kNearFrameBytes) {
+    copy_near(block, launch.frame, frame_bytes, block.near_frame());
+    launch.frame = block.near_frame();
+  }
   for (int phase = 0; phase < header.phases; ++phase) {
     if (phase > 0) block.grid_barrier();
     if (stages[phase].bytes > 0) block.await_stage(phase);

@@ -76,7 +76,7 @@ class TurnTaking : public Blocks {
     bool ended = false;
   };
 
-  // To a fiber, until it waits or ends, and back. AddressSanitizer is told of every change of stacks.
+  // To a fiber, until it waits or ends, and back. AddressSanitizer is told of changes of stacks.
   void resume(Fiber& fiber) {
 #if defined(__SANITIZE_ADDRESS__)
     void* own = nullptr;

@@ -123,6 +123,7 @@ class HostBlock {
         random_(options.seed + static_cast<std::uint32_t>(index)),
         grid_(grid),
         partial_(cuda::kPartialBytes / sizeof(Words), kRubbish),
+        near_((cuda::kNearTableBytes + cuda::kNearFrameBytes) / sizeof(Words), kRubbish),
         shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words), kRubbish) {}
 
   int index() const { return index_; }
@@ -132,6 +133,9 @@ class HostBlock {
   const std::byte* shared_weights() const {
     return reinterpret_cast<const std::byte*>(shared_.data());
   }
+
+  std::byte* near_tables() { return reinterpret_cast<std::byte*>(near_.data()); }
+  std::byte* near_frame() { return near_tables() + cuda::kNearTableBytes; }
 
   template <class F>
   void warps(const F& f) {
@@ -177,25 +181,26 @@ class HostBlock {
   std::mt19937 random_;
   Blocks* grid_;
   int barriers_ = 0;
-  std::vector<Words> partial_, shared_;
+  std::vector<Words> partial_, near_, shared_;
   const std::byte* image_ = nullptr;
   std::vector<cuda::Stage> stages_;
 };
 
 // One cooperative launch. Throws Hang where a device would.
-inline void launch_step(const cuda::Launch& launch, const GridOptions& options) {
-  const cuda::Image& image = launch.header();
+inline void launch_step(const cuda::Arguments& arguments, const GridOptions& options) {
+  const cuda::Image& image = cuda::Launch(arguments).header();
   TurnTaking turn_taking(options.seed);
   AllAtOnce all_at_once;
   Blocks& grid = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
   grid.run(image.blocks, [&](int index) {
     HostBlock block(index, image.blocks, image.staged_bytes, options, &grid);
-    cuda::run_step(block, launch);
+    cuda::run_step(block, arguments);
   });
 }
 
 // The same as one ordinary launch for each phase, blocks in an order drawn by chance.
-inline void launch_phases(const cuda::Launch& launch, const GridOptions& options) {
+inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& options) {
+  const cuda::Launch launch(arguments);
   const cuda::Image& image = launch.header();
   std::vector<int> order(static_cast<std::size_t>(image.blocks));
   std::iota(order.begin(), order.end(), 0);

@@ -84,7 +84,7 @@ void check_frame() {
   const std::vector<std::byte> frame =
       build_frame(header, {{7, 1}, {9, 0}}, keypoints.data(), 34);
   CHECK_EQUAL(frame.size(), 64U + 64U + 2U * 192U);
-  const vp3d::cuda::Launch launch{image.data(), nullptr, frame.data(), nullptr};
+  const vp3d::cuda::Launch launch({image.data(), nullptr, frame.data(), nullptr});
   CHECK_EQUAL(launch.rows(), 2);
   CHECK_EQUAL(launch.row(1).frames, 9U);
   const auto* input = reinterpret_cast<const float*>(launch.input(1));

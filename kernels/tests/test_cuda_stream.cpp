@@ -20,11 +20,11 @@ using vp3d::ModelSpec;
 using vp3d::Network;
 using vp3d::Precision;
 using vp3d::Stream;
+using vp3d::cuda::Arguments;
 using vp3d::cuda::build_frame;
 using vp3d::cuda::build_image;
 using vp3d::cuda::Grid;
 using vp3d::cuda::header_of;
-using vp3d::cuda::Launch;
 using vp3d::cuda::Row;
 
 using Floats = std::vector<float>;
@@ -79,11 +79,11 @@ class DeviceStream {
     const std::vector<std::byte> frame =
         build_frame(header(), rows_, keypoints.data(), spec.joints_in * spec.features);
     Floats answers(rows_.size() * static_cast<std::size_t>(header().answer_floats), NAN);
-    const Launch launch{image_.data(), places_.data(), frame.data(), answers.data()};
+    const Arguments arguments{image_.data(), places_.data(), frame.data(), answers.data()};
     if (cooperative)
-      launch_step(launch, case_.options);
+      launch_step(arguments, case_.options);
     else
-      launch_phases(launch, case_.options);
+      launch_phases(arguments, case_.options);
     for (Row& row : rows_)
       row.frames = vp3d::cuda::next_frame(row.frames, header().frame_cycle);
     return answers;
@@ -276,6 +276,18 @@ void check_random_cases() {
   }
 }
 
+// Tables and frames that are too large to be kept near.
+void check_large_tables() {
+  Case c;
+  c.networks = {{"pose", {{1025}, 5, 1, 2, 4, false}}};
+  c.precision = Precision::fp32;
+  c.lag = 3;
+  c.grid = {2, 0, 0};
+  Bench bench(c);
+  CHECK(DeviceStream(c).header().near_bytes > vp3d::cuda::kNearTableBytes);
+  check(bench.run(8, 31, true).holds(c.precision), name_of(c), __FILE__, __LINE__);
+}
+
 // Several blocks, and all weights staged.
 Case whole_case() {
   Case c;
@@ -317,6 +329,7 @@ void check_broken_grids() {
 
 int main() {
   check_random_cases();
+  check_large_tables();
   // Under ThreadSanitizer what is missing is a race, and ends the test.
   if (!kThreadSanitizer) check_broken_grids();
   std::remove(path.c_str());
