@@ -37,10 +37,10 @@ FULL = Settings(
     frames=10_000,
     latency=Turns(rounds=20, calls=30),
     crowd=Turns(rounds=8, calls=20, settle=2),
-    throughput=Turns(rounds=5, calls=1, settle=0, fewest=1),
+    throughput=Turns(rounds=3, calls=1, settle=0, fewest=1),
     peers_ms=450.0,
     energy_s=5.0,
-    openings=3,
+    openings=2,
     open_all=True,
     pushes=2000,
 )
