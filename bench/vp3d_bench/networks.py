@@ -48,7 +48,7 @@ def random_state(spec: ModelSpec, seed: int) -> dict[str, np.ndarray]:
         convolution(f"{prefix}.conv", f"{prefix}.conv_bn", spec.channels, width)
         convolution(f"{prefix}.mix", f"{prefix}.mix_bn", spec.channels, 1)
     # Of some decimetres, as bodies are: what rounding moves is judged in millimetres.
-    scale = 0.15 / np.sqrt(spec.channels)
+    scale = 0.1 / np.sqrt(spec.channels)
     state["shrink.weight"] = rng.normal(0, scale, (spec.joints_out * 3, spec.channels, 1))
     state["shrink.bias"] = rng.normal(0, 0.1, spec.joints_out * 3)
     return {name: array.astype(np.float32) for name, array in state.items()}
