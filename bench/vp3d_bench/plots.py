@@ -12,6 +12,7 @@ from vp3d_bench.floors import ARITHMETIC, arithmetic_name
 from vp3d_bench.ratios import PLAIN
 from vp3d_bench.report import floor_label
 from vp3d_bench.statistics import Spread
+from vp3d_deploy.evaluation.plot_style import FAINT, GOLD, GREEN, NAVY, ORANGE, PURPLE, STYLE, TEXT
 from vp3d_deploy.formats.atomic import replacing
 
 if TYPE_CHECKING:
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
-# Told apart by people with any kind of colour blindness, and in grey by their lightness.
 FAMILY_COLORS = {
-    "native": "#1f3a5f",
-    "onnx": "#3f9e8c",
-    "onnxruntime": "#c9a227",
-    "openvino": "#a4508b",
-    "pytorch": "#e07a2f",
+    "native": NAVY,
+    "onnx": GREEN,
+    "onnxruntime": GOLD,
+    "openvino": PURPLE,
+    "pytorch": ORANGE,
 }
 FAMILY_NAMES = {
     "native": "our native engine",
@@ -34,25 +34,10 @@ FAMILY_NAMES = {
     "openvino": "OpenVINO, plain export",
     "pytorch": "PyTorch",
 }
-PRECISION_COLORS = {"fp32": "#1f3a5f", "fp16": "#3f7fbf", "int8": "#3f9e8c"}
+PRECISION_COLORS = {"fp32": NAVY, "fp16": "#3f7fbf", "int8": GREEN}
 # Of a line of text beside the axes of the accuracy, as a share of their height.
 LABEL_HEIGHT = 0.045
 FORM_MARKERS = {"window": "s", "stream": "o"}
-_TEXT, _FAINT, _GRID = "#22262e", "#6b7280", "#e3e6eb"
-_CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-_STYLE: Any = {
-    "font.size": 10,
-    "text.color": _TEXT,
-    "axes.labelcolor": _TEXT,
-    "axes.edgecolor": "#9aa1ad",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "grid.color": _GRID,
-    "svg.hashsalt": "vp3d-bench",  # the same figures give the same file
-}
 
 
 def draw_all(document: Document, folder: Path) -> list[Path]:
@@ -68,7 +53,7 @@ def draw_all(document: Document, folder: Path) -> list[Path]:
     written = []
     if pictures:
         folder.mkdir(exist_ok=True)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         for name, draw in pictures:
             figure = draw(document)
             for suffix in SUFFIXES:
@@ -94,7 +79,7 @@ def latency_figure(document: Document) -> Figure:
         labels.append(floor_label(document, name) if member is None else member.label)
     axes.set_yticks(range(len(names)), labels)
     for name, tick in zip(names, axes.get_yticklabels(), strict=True):
-        tick.set_color(_TEXT if name in document.members else _FAINT)
+        tick.set_color(TEXT if name in document.members else FAINT)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(names) - 0.3)
     _log_axis(axes.xaxis, axes.set_xscale)
@@ -158,13 +143,13 @@ def accuracy_figure(document: Document) -> Figure:
 
 
 def _latency_row(axes: Axes, place: int, member: Member | None, timed: Spread) -> None:
-    color = _FAINT if member is None else FAMILY_COLORS[member.family]
+    color = FAINT if member is None else FAMILY_COLORS[member.family]
     marker = "|" if member is None else FORM_MARKERS[member.form]
     axes.barh(place, timed.p95 - timed.min, 0.5, left=timed.min, color=color, alpha=0.35,
               linewidth=0)  # fmt: skip
     axes.plot(timed.p50, place, marker=marker, markersize=7, markeredgewidth=1.8, color=color)
     axes.annotate(_milliseconds(timed.p50), (max(timed.p95, timed.p50), place), (8, 0),
-                  textcoords="offset points", va="center", fontsize=8.5, color=_FAINT)  # fmt: skip
+                  textcoords="offset points", va="center", fontsize=8.5, color=FAINT)  # fmt: skip
 
 
 def _people_panel(axes: Axes, document: Document, lag: int) -> None:
@@ -264,7 +249,7 @@ def _legend(figure: Figure, document: Document, names: list[str], marks: Mapping
         if family in families
     ]
     entries += [
-        (mark.lstrip("."), _FAINT, "white" if mark.startswith(".") else _FAINT, label)
+        (mark.lstrip("."), FAINT, "white" if mark.startswith(".") else FAINT, label)
         for mark, label in marks.items()
     ]
     handles = [

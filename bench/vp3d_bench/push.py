@@ -6,6 +6,7 @@ push_share.py measures the same beside an engine that answers at once, in many s
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from vp3d_bench.clips import keypoints
 from vp3d_bench.contenders.base import Contender
 from vp3d_bench.statistics import Spread, spread
 from vp3d_bench.subject import Subject
-from vp3d_deploy import Lifter
+from vp3d_deploy import Lifter, ModelSpec
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines.base import Engine, Output, StreamEngine
 
@@ -59,18 +60,20 @@ def pixels(bundle: Bundle, people: int, n_frames: int) -> np.ndarray:
 
 
 class InstantEngine:
-    """Answers zeros that were made beforehand."""
+    """Answers zeros that were made beforehand. networks: a bundle's."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    name, precision = "instant", "fp32"
+
+    def __init__(self, networks: Mapping[str, ModelSpec]) -> None:
+        self._networks = networks
 
     def open_stream(self, lag: int) -> InstantStream:
-        return InstantStream(self._bundle)
+        return InstantStream(self._networks)
 
 
 class InstantStream:
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, networks: Mapping[str, ModelSpec]) -> None:
+        self._networks = networks
         self.n_rows = 0
         self.add_rows(0)
 
@@ -78,7 +81,7 @@ class InstantStream:
         self.n_rows += count
         arrays = [
             np.zeros((self.n_rows, spec.joints_out, 3), np.float32)
-            for spec in self._bundle.networks.values()
+            for spec in self._networks.values()
         ]
         self._output = Output(arrays[0], arrays[1] if len(arrays) > 1 else None)
 
@@ -98,7 +101,7 @@ def measure_push(subject: Subject, contender: Contender, pushes: int) -> dict[st
     bundle, lag = subject.bundle, contender.lag or 0
     engine = subject.engine(contender.family, contender.precision)
     beside, whole = _shares(bundle, engine, lag, pushes)
-    instant: Any = InstantEngine(bundle)
+    instant: Any = InstantEngine(bundle.networks)
     alone, _ = _shares(bundle, instant, lag, pushes)
     return {
         "stream": contender.name,

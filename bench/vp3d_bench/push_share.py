@@ -2,7 +2,7 @@
 
     python -m vp3d_bench.push_share [--out bench/results/push_share.json]
 
-The engine is a stand-in whose `step` hands out arrays that were made beforehand, so that nearly
+The engine's `step` hands out arrays that were made beforehand (push.py), so that nearly
 all of a push is the runtime's own: checks, screen coordinates, gaps, rows, poses. What `step` still
 costs is measured beside it and taken off. Each figure is the minimum over many short runs: other
 work on the machine can only add to it.
@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,41 +22,14 @@ from typing import Any
 import numpy as np
 
 from vp3d_bench.machine import describe_machine
+from vp3d_bench.push import InstantEngine, InstantStream
 from vp3d_deploy import Lifter, ModelSpec
-from vp3d_deploy.engines.base import Output
 from vp3d_deploy.skeleton import H36M_17
 
 IMAGE_SIZE = (1920, 1080)
 NETWORK_FPS = 50.0
 RUNS, PUSHES = 60, 200
-
-
-class StandIn:
-    """An engine and its stream in one; answers are zeros that were made beforehand."""
-
-    name, precision = "stand-in", "fp32"
-
-    def __init__(self, trajectory: bool) -> None:
-        self._trajectory = trajectory
-        self.n_rows = 0
-        self.add_rows(0)
-
-    def open_stream(self, lag: int) -> StandIn:
-        return StandIn(self._trajectory)
-
-    def add_rows(self, count: int) -> None:
-        self.n_rows += count
-        root = np.zeros((self.n_rows, 1, 3), np.float32) if self._trajectory else None
-        self._output = Output(np.zeros((self.n_rows, 17, 3), np.float32), root)
-
-    def remove_rows(self, rows: list[int]) -> None:
-        self.add_rows(-len(rows))
-
-    def step(self, keypoints: np.ndarray) -> Output:
-        return self._output
-
-    def close(self) -> None:
-        pass
+SPEC = ModelSpec((3, 3, 3, 3, 3), 1024)
 
 
 def keypoints_px(person: int, columns: int, dtype: type = np.float32) -> np.ndarray:
@@ -67,18 +41,22 @@ def keypoints_px(person: int, columns: int, dtype: type = np.float32) -> np.ndar
 
 
 def opened(*, trajectory: bool = False, features: int = 2, lag: int = 0, **options: Any) -> Any:
-    """A stream on the stand-in engine, and that engine's stream."""
-    spec = ModelSpec((3, 3, 3, 3, 3), 1024, features=features)
+    """A live stream on an engine that answers at once."""
+    spec = replace(SPEC, features=features)
+    networks = {"pose": spec}
+    if trajectory:
+        networks["trajectory"] = replace(spec, joints_out=1)
     bundle: Any = SimpleNamespace(
-        path=Path("stand-in"),
+        path=Path("instant"),
         spec=spec,
+        networks=networks,
         fps=NETWORK_FPS,
         lags=(0, spec.lookahead),
         has_trajectory=trajectory,
         skeleton_in=H36M_17,
         skeleton_out=H36M_17,
     )
-    engine: Any = StandIn(trajectory)
+    engine: Any = InstantEngine(networks)
     return Lifter(bundle, engine).stream(IMAGE_SIZE, lag, **options)
 
 
@@ -157,8 +135,9 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="write the result as JSON")
     options = parser.parse_args()
-    engine, frame = StandIn(False), np.zeros((1, 17, 2), np.float32)
-    step_us = shortest_us(lambda: engine.step(frame), PUSHES)
+    stream, frame = InstantStream({"pose": SPEC}), np.zeros((1, 17, 2), np.float32)
+    stream.add_rows(1)
+    step_us = shortest_us(lambda: stream.step(frame), PUSHES)
     rows = {}
     print(f"{'':34}{'push, us':>10}{'per person':>12}")
     for name, (people, case) in CASES.items():

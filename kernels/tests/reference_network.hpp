@@ -26,6 +26,7 @@ struct Tensor {
 };
 
 using Tensors = std::map<std::string, Tensor>;
+using Floats = std::vector<float>;
 
 class Random {
  public:
@@ -217,5 +218,19 @@ class Definition {
   const Tensors& tensors_;
   const bool half_inputs_;
 };
+
+// The window that defines a live answer: the last frame stands for those to come, the first for
+// those before the stream began. seen: frames, the newest last.
+inline Floats live_window(const ModelSpec& spec, const Floats& seen, std::int64_t lag) {
+  const std::int64_t frame = spec.joints_in * spec.features;
+  const std::int64_t newest = static_cast<std::int64_t>(seen.size()) / frame - 1;
+  const std::int64_t first = newest - lag - (spec.receptive_field() - 1 - spec.lookahead());
+  Floats window;
+  for (std::int64_t i = 0; i < spec.receptive_field(); ++i) {
+    const auto at = seen.begin() + std::clamp<std::int64_t>(first + i, 0, newest) * frame;
+    window.insert(window.end(), at, at + frame);
+  }
+  return window;
+}
 
 }  // namespace vp3d::test

@@ -27,8 +27,6 @@ using vp3d::cuda::Grid;
 using vp3d::cuda::header_of;
 using vp3d::cuda::Row;
 
-using Floats = std::vector<float>;
-
 const std::string path = "test_cuda_stream.safetensors";
 
 struct Case {
@@ -121,20 +119,6 @@ struct Comparison {
            std::to_string(worst);
   }
 };
-
-// The window that the answer is defined by: the last frame stands for those to come, the first for
-// those before the stream began.
-Floats live_window(const ModelSpec& spec, const Floats& seen, std::int64_t lag) {
-  const std::int64_t frame = spec.joints_in * spec.features;
-  const std::int64_t newest = static_cast<std::int64_t>(seen.size()) / frame - 1;
-  const std::int64_t first = newest - lag - (spec.receptive_field() - 1 - spec.lookahead());
-  Floats window;
-  for (std::int64_t i = 0; i < spec.receptive_field(); ++i) {
-    const auto at = seen.begin() + std::clamp<std::int64_t>(first + i, 0, newest) * frame;
-    window.insert(window.end(), at, at + frame);
-  }
-  return window;
-}
 
 // One case, in both forms, frame after frame.
 class Bench {

@@ -19,8 +19,6 @@ using vp3d::Network;
 using vp3d::Precision;
 using vp3d::Stream;
 
-using Floats = std::vector<float>;
-
 const std::string path = "test_engine.safetensors";
 
 // Networks on the same frames, with and without a second one, of widths that fill no register.
@@ -130,19 +128,6 @@ void check_clips(Bench& bench) {
     }
     bench.check(comparison, extra == 0 ? "window" : "sequence");
   }
-}
-
-// Frames t - lag - pad .. t - lag + lookahead of what a stream has seen, held at both ends.
-Floats live_window(const ModelSpec& spec, const Floats& seen, std::int64_t lag) {
-  const std::int64_t frame = spec.joints_in * spec.features;
-  const std::int64_t newest = static_cast<std::int64_t>(seen.size()) / frame - 1;
-  const std::int64_t first = newest - lag - (spec.receptive_field() - 1 - spec.lookahead());
-  Floats window;
-  for (std::int64_t i = 0; i < spec.receptive_field(); ++i) {
-    const auto at = seen.begin() + std::clamp<std::int64_t>(first + i, 0, newest) * frame;
-    window.insert(window.end(), at, at + frame);
-  }
-  return window;
 }
 
 // Rows come and go; each answers as if it were alone.

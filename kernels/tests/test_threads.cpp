@@ -21,8 +21,6 @@ using vp3d::Network;
 using vp3d::Precision;
 using vp3d::Stream;
 
-using Floats = std::vector<float>;
-
 constexpr std::uint32_t n_threads = 8;
 
 const ModelSpec pose{{3, 3}, 24, 17, 2, 17, false};

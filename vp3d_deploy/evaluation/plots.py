@@ -9,6 +9,17 @@ from typing import TYPE_CHECKING, Any
 from vp3d_deploy.evaluation.document import Evaluation
 from vp3d_deploy.evaluation.lags import ALL_UP_TO
 from vp3d_deploy.evaluation.measure import Result
+from vp3d_deploy.evaluation.plot_style import (
+    CLEAR,
+    FAINT,
+    GOLD,
+    GREEN,
+    GREY,
+    NAVY,
+    ORANGE,
+    PURPLE,
+    STYLE,
+)
 from vp3d_deploy.formats.atomic import check_folder, replacing
 
 if TYPE_CHECKING:
@@ -17,26 +28,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-# Told apart by people with any kind of colour blindness, and in grey by their lightness.
-_COLORS = ("#1f3a5f", "#e07a2f", "#3f9e8c", "#a4508b", "#c9a227", "#6b7a8f")
+_COLORS = (NAVY, ORANGE, GREEN, PURPLE, GOLD, GREY)
 _MARKERS = ("o", "D", "s", "^", "v", "P")
-_TEXT, _FAINT, _GRID = "#22262e", "#6b7280", "#e3e6eb"
 _LINE_LABEL = "P-MPJPE (line in a bar)"
-# Behind figures, so that no line runs through them.
-_CLEAR: Any = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-_STYLE: Any = {
-    "font.size": 10,
-    "text.color": _TEXT,
-    "axes.labelcolor": _TEXT,
-    "axes.edgecolor": "#9aa1ad",
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "grid.color": _GRID,
-    "svg.hashsalt": "vp3d-eval",  # the same figures give the same file
-}
 # Of all bars of a group together, for many groups and for few.
 _BAR_WIDTH, _SLIM_BAR_WIDTH, _FEW_GROUPS = 0.8, 0.5, 8
 # Above bars of more groups than these the figures would touch.
@@ -55,7 +49,7 @@ def plot_errors(evaluation: Evaluation, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(11, 8.2), layout="constrained")
         actions, joints = figure.subplots(2, 1)
         _draw_actions(actions, evaluation)
@@ -72,7 +66,7 @@ def plot_lags(evaluation: Evaluation, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9, 6.6), layout="constrained")
         upper, lower = figure.subplots(2, 1, sharex=True)
         _draw_lag_curves(upper, evaluation.results, "mpjpe_mm")
@@ -100,10 +94,10 @@ def _draw_actions(axes: Axes, evaluation: Evaluation) -> None:
         # A line across each bar: what is left once every pose is aligned with the truth.
         _across(axes, index, len(results), values)
     mean = results[0].report.actions.mpjpe_mm
-    axes.axhline(mean, color=_FAINT, linewidth=1, linestyle=":", zorder=1)
+    axes.axhline(mean, color=FAINT, linewidth=1, linestyle=":", zorder=1)
     axes.annotate(f"mean over actions\n{mean:.1f}", (1.0, mean), (6, 0),
                   xycoords=("axes fraction", "data"), textcoords="offset points",
-                  va="center", fontsize=8.5, color=_FAINT, annotation_clip=False)  # fmt: skip
+                  va="center", fontsize=8.5, color=FAINT, annotation_clip=False)  # fmt: skip
     axes.set_ylabel("MPJPE per action, mm")
 
 
@@ -125,8 +119,8 @@ def _draw_bars(
     if len(groups) <= _MOST_LABELLED:
         for group, column in enumerate(zip(*heights, strict=True)):
             axes.annotate(f"{column[0]:.1f}", (group, max(column)), (0, 3), ha="center",
-                          textcoords="offset points", fontsize=8.5, color=_FAINT,
-                          bbox=_CLEAR)  # fmt: skip
+                          textcoords="offset points", fontsize=8.5, color=FAINT,
+                          bbox=CLEAR)  # fmt: skip
     turn = sum(map(len, groups)) > 90
     axes.set_xticks(range(len(groups)), groups, rotation=35 if turn else 0,
                     ha="right" if turn else "center", rotation_mode="anchor")  # fmt: skip
@@ -180,13 +174,13 @@ def _draw_lag_curves(axes: Axes, results: Sequence[Result], metric: str) -> None
 def _annotate_ends(axes: Axes, places: list[float], curves: list[list[float]]) -> None:
     """The first contender's figures at both ends, clear of all marks, and a line at the last."""
     first, last = curves[0][0], curves[0][-1]
-    axes.axhline(last, color=_FAINT, linewidth=1, linestyle=":", zorder=1)
+    axes.axhline(last, color=FAINT, linewidth=1, linestyle=":", zorder=1)
     lowest, highest = (limit(curve[at] for curve in curves) for limit, at in ((min, -1), (max, 0)))
     axes.annotate(f"{last:.1f} mm", (places[-1], lowest), (0, -20), ha="center",
-                  textcoords="offset points", bbox=_CLEAR)  # fmt: skip
+                  textcoords="offset points", bbox=CLEAR)  # fmt: skip
     if len(places) > 1:
         axes.annotate(f"{first:.1f} mm ({first - last:+.1f})", (places[0], highest), (-6, 12),
-                      textcoords="offset points", bbox=_CLEAR)  # fmt: skip
+                      textcoords="offset points", bbox=CLEAR)  # fmt: skip
 
 
 def _finish_lag_axes(upper: Axes, lower: Axes, evaluation: Evaluation) -> None:
@@ -206,8 +200,8 @@ def _finish_lag_axes(upper: Axes, lower: Axes, evaluation: Evaluation) -> None:
     if evaluation.fps is not None:
         above = upper.secondary_xaxis("top")
         above.set_xticks(ticks, [f"{1000 * lag / evaluation.fps:.0f}" for lag in labelled])
-        above.set_xlabel(f"lag, milliseconds at {evaluation.fps:g} frames/s", color=_FAINT)
-        above.tick_params(colors=_FAINT)
+        above.set_xlabel(f"lag, milliseconds at {evaluation.fps:g} frames/s", color=FAINT)
+        above.tick_params(colors=FAINT)
 
 
 def _ahead(evaluation: Evaluation) -> str:
