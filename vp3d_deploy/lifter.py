@@ -14,11 +14,12 @@ import numpy as np
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Engine, Output
+from vp3d_deploy.fill_clip import fill_clip
 from vp3d_deploy.keypoints import KeypointsError, check_clip, check_duration, check_fps
 from vp3d_deploy.live import LiveStream
 from vp3d_deploy.mirror import MIRROR_X, check_sides, mirrored
 from vp3d_deploy.network_input import NetworkInput
-from vp3d_deploy.observe import FADE_S, HOLD_S, anyone, fill_clip
+from vp3d_deploy.observe import FADE_S, HOLD_S, anyone
 from vp3d_deploy.poses import Poses
 from vp3d_deploy.resample import n_resampled, resample
 from vp3d_deploy.screen import Screen

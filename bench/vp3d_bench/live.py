@@ -16,7 +16,7 @@ from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import PACED, SOAK
 from vp3d_bench.paced import Camera, pace
 from vp3d_bench.power import PowerMeter
-from vp3d_bench.power.frames import FrameEnergy, begin
+from vp3d_bench.power.frames import FrameEnergy, measure_idle
 from vp3d_bench.power.report import energy_table
 from vp3d_bench.push import IMAGE_SIZE, pixels
 from vp3d_bench.report import TABLE_WIDTH, milliseconds, table
@@ -61,7 +61,7 @@ def run_paced(
     camera = Camera(hertz, max(1, round(seconds * hertz)))
     shown = pixels(subject.bundle, people, CLIP_FRAMES)
     results = {}
-    power = None if meter is None else begin(meter, IDLE_S)
+    power = None if meter is None else measure_idle(meter, IDLE_S)
     for contender in streams:
         with (
             _lifter(subject, contender).stream(IMAGE_SIZE, contender.lag or 0) as stream,

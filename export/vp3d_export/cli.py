@@ -14,11 +14,12 @@ from pathlib import Path
 
 from vp3d_deploy.bundle import FORMS, Bundle
 from vp3d_deploy.evaluation.lags import FULL_LAG
-from vp3d_export.exporter import ExportOptions, export_bundle
+from vp3d_export.exporter import export_bundle
+from vp3d_export.options import ExportOptions
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.report import StepProgress, print_report, report_values
-from vp3d_export.tensorrt.options import add_engine_options, engine_options
-from vp3d_export.tensorrt.resume import print_trtexec
+from vp3d_export.tensorrt.options import EngineOptions, add_engine_options, engine_options
+from vp3d_export.tensorrt.resume import TRTEXEC_OR_JSON, print_trtexec
 from vp3d_export.triton.command import serve
 from vp3d_export.triton.options import TritonOptions, add_triton_options, triton_options
 
@@ -34,31 +35,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = _parser()
     given = parser.parse_args(arguments)
-    options = _options(parser, given)
-    triton = _triton(parser, given, options[0])
-    as_json = options[1]
+    engines = engine_options(parser, given)
+    options = _options(parser, given, engines)
+    triton = _triton(parser, given, options)
+    if given.trtexec and given.json:
+        parser.error(TRTEXEC_OR_JSON)
     # A terminated export clears up after itself; one that is killed is cleared by the next.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         with StepProgress() as progress, warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
-            result = export_bundle(options[0], progress, progress.advance)
-        if triton is not None and result.passed:
-            serve(Bundle.open(result.target, verify=False), triton)
+            result = export_bundle(options, progress, progress.advance)
+        if given.json:
+            print(json.dumps(report_values(result), indent=2))
+        else:
+            print_report(result)
+        if result.passed:
+            _after(Bundle.open(result.target, verify=False), engines, given.trtexec, triton)
     except (ValueError, OSError, ImportError) as error:
         print(f"vp3d-export: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("vp3d-export: interrupted; nothing was written", file=sys.stderr)
         return 128 + signal.SIGINT
-    if as_json:
-        print(json.dumps(report_values(result), indent=2))
-    else:
-        print_report(result)
-    if given.trtexec and result.passed:
-        print_trtexec(Bundle.open(result.target, verify=False), engine_options(parser, given))
     passed = result.passed and not result.engines.failures
     return EXIT_PASSED if passed else EXIT_BEYOND_LIMIT
+
+
+def _after(
+    bundle: Bundle, engines: EngineOptions, trtexec: bool, triton: TritonOptions | None
+) -> None:
+    """What was asked for beside the bundle, which is there whatever becomes of this."""
+    if trtexec:
+        print_trtexec(bundle, engines)
+    if triton is not None:
+        serve(bundle, triton)
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
@@ -72,6 +83,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Turn a VideoPose3D checkpoint (the original repository's, MMPose's or ours) "
         "into a bundle that was checked against PyTorch.",
     )
+    _add_export(parser)
+    _add_check(parser)
+    add_engine_options(parser)
+    parser.add_argument("--no-engines", action="store_true", help="build no TensorRT engines")
+    parser.add_argument("--trtexec", action="store_true", help="print the commands with which "
+        "NVIDIA's trtexec would build them")  # fmt: skip
+    add_triton_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--ckpt", type=Path, required=True, metavar="FILE", help="the checkpoint: .bin, .pth, .pt")
     add("--out", type=Path, metavar="DIR", help="the bundle (default: CKPT's name with .vp3d)")
@@ -116,6 +139,8 @@ def _parser() -> argparse.ArgumentParser:
         "(default: built-in motion)",
     )
 
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
     check = parser.add_argument_group("accuracy check")
     add = check.add_argument
     add("--h36m", type=Path, metavar="DIR", help="check on Human3.6M, in either published layout")
@@ -131,41 +156,14 @@ def _parser() -> argparse.ArgumentParser:
             value = getattr(limits, name)
             text = f"limit in {precision}: {meaning} (default: {value:g} mm)"
             add(option, type=float, default=value, metavar="MM", help=text)
-    add_engine_options(parser)
-    parser.add_argument("--no-engines", action="store_true", help="build no TensorRT engines")
-    parser.add_argument("--trtexec", action="store_true", help="print the commands with which "
-        "NVIDIA's trtexec would build them")  # fmt: skip
-    add_triton_options(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    return parser
 
 
 def _options(
-    parser: argparse.ArgumentParser, given: argparse.Namespace
-) -> tuple[ExportOptions, bool]:
-    if given.no_fp32 and not (given.fp16 or given.int8):
-        parser.error("--no-fp32 without --fp16 or --int8 leaves nothing to write")
-    if given.calibration and not (given.fp16 or given.int8):
-        parser.error("--calibration is for --int8 and --fp16, neither of which is given")
-    if given.h36m is None and (given.keypoints is not None or given.max_frames is not None):
-        parser.error("--keypoints and --max-frames say how to use --h36m, which is not given")
-    if given.lag is not None and "stream" not in given.forms:
-        parser.error("--lag is for the stream form, which --forms leaves out")
-    if given.max_frames is not None and given.max_frames < 1:
-        parser.error(f"--max-frames must be at least 1, not {given.max_frames}")
-    if given.fps is not None and not 0 < given.fps < 1000:
-        parser.error(f"--fps must be between 0 and 1000, not {given.fps:g}")
-    limits = {}
-    for precision, default in DEFAULT_LIMITS.items():
-        names = Limits.__dataclass_fields__
-        values = {name: getattr(given, f"{precision}_{name}") for name in names}
-        for name, value in values.items():
-            if not 0 <= value < math.inf:
-                option = f"--{precision}-{name.replace('_', '-')}"
-                parser.error(f"{option} must be a distance in mm from 0, not {value:g}")
-        limits[precision] = replace(default, **values)
+    parser: argparse.ArgumentParser, given: argparse.Namespace, engines: EngineOptions
+) -> ExportOptions:
+    _refuse_contradictions(parser, given)
     wanted = (("fp32", not given.no_fp32), ("fp16", given.fp16), ("int8", given.int8))
-    options = ExportOptions(
+    return ExportOptions(
         checkpoint=given.ckpt,
         out=given.out,
         precisions=tuple(precision for precision, take in wanted if take),
@@ -179,10 +177,37 @@ def _options(
         keypoints=given.keypoints or "gt",
         max_frames=given.max_frames,
         calibration=tuple(given.calibration),
-        limits=limits,
-        engines=None if given.no_engines else engine_options(parser, given),
+        limits=_limits(parser, given),
+        engines=None if given.no_engines else engines,
     )
-    return options, given.json
+
+
+def _refuse_contradictions(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    if given.no_fp32 and not (given.fp16 or given.int8):
+        parser.error("--no-fp32 without --fp16 or --int8 leaves nothing to write")
+    if given.calibration and not (given.fp16 or given.int8):
+        parser.error("--calibration is for --int8 and --fp16, neither of which is given")
+    if given.h36m is None and (given.keypoints is not None or given.max_frames is not None):
+        parser.error("--keypoints and --max-frames say how to use --h36m, which is not given")
+    if given.lag is not None and "stream" not in given.forms:
+        parser.error("--lag is for the stream form, which --forms leaves out")
+    if given.max_frames is not None and given.max_frames < 1:
+        parser.error(f"--max-frames must be at least 1, not {given.max_frames}")
+    if given.fps is not None and not 0 < given.fps < 1000:
+        parser.error(f"--fps must be between 0 and 1000, not {given.fps:g}")
+
+
+def _limits(parser: argparse.ArgumentParser, given: argparse.Namespace) -> dict[str, Limits]:
+    limits = {}
+    for precision, default in DEFAULT_LIMITS.items():
+        names = Limits.__dataclass_fields__
+        values = {name: getattr(given, f"{precision}_{name}") for name in names}
+        for name, value in values.items():
+            if not 0 <= value < math.inf:
+                option = f"--{precision}-{name.replace('_', '-')}"
+                parser.error(f"{option} must be a distance in mm from 0, not {value:g}")
+        limits[precision] = replace(default, **values)
+    return limits
 
 
 def _triton(

@@ -33,7 +33,8 @@ from vp3d_deploy.training.presets import PRESETS  # noqa: E402
 from vp3d_deploy.training.run_folder import RunFolder  # noqa: E402
 from vp3d_deploy.training.sources import choose_clips  # noqa: E402
 from vp3d_deploy.training.trainer import Machine, prepare, train  # noqa: E402
-from vp3d_export.exporter import ExportOptions, ExportResult, export_bundle  # noqa: E402
+from vp3d_export.exporter import ExportResult, export_bundle  # noqa: E402
+from vp3d_export.options import ExportOptions  # noqa: E402
 from vp3d_export.parity import DEFAULT_LIMITS  # noqa: E402
 
 pytestmark = pytest.mark.h36m

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from vp3d_deploy.observe import FADE_S, HOLD_S, Observer, fade, fill_clip, nearest_seen
+from vp3d_deploy.fill_clip import fill_clip
+from vp3d_deploy.observe import FADE_S, HOLD_S, Observer, fade, nearest_seen
 from vp3d_deploy.screen import Screen
 from vp3d_deploy.skeleton import COCO_17, COCO_WHOLEBODY, H36M_17
 

@@ -22,7 +22,8 @@ from vp3d_deploy.engines import open_engine
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export import compare, evaluation
 from vp3d_export.cli import main
-from vp3d_export.exporter import ExportError, resolve_lags
+from vp3d_export.options import ExportError
+from vp3d_export.prepare import resolve_lags
 
 FAMILIES = ("videopose3d", "mmpose-1.x", "mmpose-0.x", "vp3d-deploy")
 SPEC = ModelSpec((3, 3), 16)

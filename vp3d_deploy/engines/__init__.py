@@ -34,8 +34,9 @@ def open_engine(
     engine: one of `ENGINES`, which is used or the call fails; or "auto": "tensorrt" where the
         bundle has an engine for this GPU, else "onnx" on the GPU where ONNX Runtime has CUDA and
         there is one, else "native" where it was built and this processor has one of the
-        instruction sets that it is written for, else "onnx". A bundle's TensorRT engine that
-        cannot be used is warned of, once. `name` of the engine that is returned says which.
+        instruction sets that it is written for, else "onnx"; of these, the first that has the
+        options that are given. A TensorRT engine or a GPU that cannot be used is warned of, once.
+        `name` of the engine that is returned says which.
     precision: one of the bundle's; by default "native" and "tensorrt" take fp16 where the bundle
         has it, "onnx" fp32, and either the other one else.
     threads: how many a single call may use; by default one per core.
@@ -54,13 +55,15 @@ def open_engine(
         raise BundleError(
             f"{bundle.path} has no {precision}; it holds {', '.join(bundle.precisions)}"
         )
-    name = engine
     if engine == "auto":
-        taken = _tensorrt_where_it_runs(bundle, precision, threads, options)
-        if taken is not None:
-            return taken
-        name, own = _best_at_hand(options)
-        options = {**own, **options}
+        return _best_at_hand(bundle, precision, threads, options)
+    return _open(engine, bundle, precision, threads, options)
+
+
+def _open(
+    name: str, bundle: Bundle, precision: str | None, threads: int | None, options: dict[str, Any]
+) -> Engine:
+    """The engine of this name, or an exception."""
     unknown = sorted(set(options) - set(OPTIONS[name]))
     if unknown:
         held = ", ".join(OPTIONS[name]) or "none"
@@ -80,21 +83,43 @@ def open_engine(
     return OnnxEngine(bundle, precision, threads, **options)
 
 
-def _tensorrt_where_it_runs(
+def _best_at_hand(
     bundle: Bundle, precision: str | None, threads: int | None, options: dict[str, Any]
-) -> Engine | None:
-    """An option that another engine alone has is a wish for that one."""
-    if not bundle.engines or set(options) - set(OPTIONS["tensorrt"]):
-        return None
-    from vp3d_deploy.engines.tensorrt import open_where_it_runs
-
-    return open_where_it_runs(bundle, precision, threads, **options)
-
-
-def _best_at_hand(options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name of the best engine beside TensorRT, and options that it is to be opened with."""
+) -> Engine:
+    """What "auto" takes. An option that one engine alone has is a wish for that one."""
     from vp3d_deploy.engines import native, onnx
 
+    wanted = set(options)
+    if bundle.engines and wanted <= set(OPTIONS["tensorrt"]):
+        from vp3d_deploy.engines.tensorrt import open_where_it_runs
+
+        taken = open_where_it_runs(bundle, precision, threads, **options)
+        if taken is not None:
+            return taken
     if not options and onnx.cuda_is_at_hand():
-        return "onnx", {"provider": "cuda"}
-    return ("native" if native.is_at_hand() else "onnx"), {}
+        on_gpu = _onnx_on_gpu(bundle, precision, threads)
+        if on_gpu is not None:
+            return on_gpu
+    at_hand = ("native", "onnx") if native.is_at_hand() else ("onnx",)
+    for name in at_hand:
+        if wanted <= set(OPTIONS[name]):
+            return _open(name, bundle, precision, threads, options)
+    raise ValueError(
+        f"no engine that can be used here has the option{'s' if len(wanted) > 1 else ''} "
+        f"{', '.join(sorted(wanted))}; name the engine that has"
+    )
+
+
+def _onnx_on_gpu(bundle: Bundle, precision: str | None, threads: int | None) -> Engine | None:
+    """With one graph loaded, since ONNX Runtime says only then whether CUDA really is there."""
+    from vp3d_deploy.engines.gpu import GpuError
+    from vp3d_deploy.engines.warn_once import warn_once
+
+    engine = _open("onnx", bundle, precision, threads, {"provider": "cuda"})
+    try:
+        engine.load()  # type: ignore[attr-defined]
+    except (GpuError, BundleError) as error:
+        engine.close()
+        warn_once(f'engine "auto" does not take ONNX Runtime on the GPU: {error}')
+        return None
+    return engine

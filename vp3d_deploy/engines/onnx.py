@@ -90,6 +90,11 @@ class OnnxEngine:
     def sequence(self, keypoints: np.ndarray) -> Output:
         return self._run("sequence", keypoints)
 
+    def load(self) -> None:
+        """Load one graph now; raises as running it would."""
+        graph = self._graphs[0]
+        self._session(graph.form, graph.lag)
+
     def open_stream(self, lag: int) -> OnnxStream:
         entry = self._bundle.graph("stream", self.precision, lag)
         return OnnxStream(self._session("stream", lag), self._bundle.file(entry.file))

@@ -1,4 +1,4 @@
-"""TensorRT on an NVIDIA GPU, through pycuda: the engine with the least latency there.
+"""TensorRT on an NVIDIA GPU, through pycuda.
 
 Runs the engines that vp3d-export built into the bundle (`vp3d-export --resume-engines BUNDLE`
 builds them on this device). An engine file is a program: take bundles that hold some from people
@@ -6,13 +6,13 @@ whom you would take a program from.
 
 Each form keeps its buffers for good: page-locked memory on the host, memory on the device, and an
 execution context with the addresses of both. A run is a copy up, one enqueue and a copy down in a
-CUDA stream of its own; from the third run of a shape on the three are one captured CUDA graph.
+CUDA stream of its own; from the third run in a row of one shape on the three are one captured CUDA
+graph.
 """
 
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,6 +26,7 @@ from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 from vp3d_deploy.engines.tensorrt_api import Plan, import_tensorrt, version_numbers
 from vp3d_deploy.engines.tensorrt_form import FormRunner
 from vp3d_deploy.engines.tensorrt_stream import TensorRTStream
+from vp3d_deploy.engines.warn_once import warn_once
 
 # Before TensorRT 8.6 two execution contexts cannot share an optimisation profile.
 _PROFILES_ARE_SHARED = (8, 6)
@@ -36,7 +37,8 @@ class TensorRTEngine:
 
     host_code_allowed: load version-compatible engines, which bring code for the host.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
-    device: the GPU's number. precision: None takes the first of fp16, fp32 and int8 that runs here.
+    device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
+    fp32 and int8 that runs here.
     Safe to call from several threads: each has an execution context and a CUDA stream of its own.
     Raises ImportError without TensorRT or pycuda, GpuError without a GPU, BundleError where the
     bundle has no engine in this precision that was built for this GPU and TensorRT.
@@ -66,6 +68,7 @@ class TensorRTEngine:
         self._entries = usable_entries(bundle, self.precision, *known)
         self._plans: dict[tuple[str, int | None], Plan] = {}
         self._runners: dict[tuple[threading.Thread | None, str], FormRunner] = {}
+        self._last_run = threading.local()
         self._lock = threading.RLock()
         self._closed = False
 
@@ -81,20 +84,21 @@ class TensorRTEngine:
     def gpu_ms(self) -> float | None:
         """How long the GPU took for this thread's last `window` or `sequence`, copies included;
         None unless the engine was opened with timings=True."""
-        with self._lock:
-            own = threading.current_thread()
-            ran = [r for (thread, _), r in self._runners.items() if thread in (own, None)]
-        return max(ran, key=lambda runner: runner.n_runs).gpu_ms if ran else None
+        return getattr(self._last_run, "gpu_ms", None)
 
     def window(self, keypoints: np.ndarray) -> Output:
         runner = self._runner("window")
         with runner.lock, self.gpu.active():
-            return _output(runner.run_batches(keypoints))
+            arrays = runner.run_batches(keypoints)
+            self._last_run.gpu_ms = runner.gpu_ms
+            return _output(arrays)
 
     def sequence(self, keypoints: np.ndarray) -> Output:
         runner = self._runner("sequence")
         with runner.lock, self.gpu.active():
-            return _output(runner.run_clips(keypoints, self._bundle.spec.receptive_field))
+            arrays = runner.run_clips(keypoints, self._bundle.spec.receptive_field)
+            self._last_run.gpu_ms = runner.gpu_ms
+            return _output(arrays)
 
     def open_stream(self, lag: int) -> TensorRTStream:
         plan, entry = self._plan("stream", lag)
@@ -278,13 +282,3 @@ def open_where_it_runs(
         warn_once(f'engine "auto" does not take TensorRT: {error}')
         return None
     return engine
-
-
-_WARNED: set[str] = set()
-
-
-def warn_once(text: str) -> None:
-    """The same sentence is said once per process."""
-    if text not in _WARNED:
-        _WARNED.add(text)
-        warnings.warn(text, RuntimeWarning, stacklevel=4)

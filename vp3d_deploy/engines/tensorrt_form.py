@@ -32,10 +32,6 @@ class Repeated:
         self._graph: CudaGraph | None = None
         self.problem: str | None = None
 
-    @property
-    def is_captured(self) -> bool:
-        return self._graph is not None
-
     def run(self) -> None:
         """Put the work into the stream."""
         due = self._graphs and self._n_runs == _RUNS_BEFORE_CAPTURE
@@ -100,7 +96,8 @@ class FormRunner:
 
     def __init__(self, gpu: Gpu, plan: Plan, what: str, *, graphs: bool, timings: bool) -> None:
         self.lock = threading.Lock()
-        self.n_runs = 0
+        # How long the GPU took for the last input, all pieces together; None unless timed.
+        self.gpu_ms: float | None = None
         self._closed = False
         self._gpu, self._what, self._use_graphs = gpu, what, graphs
         self._execution = plan.execution()
@@ -115,29 +112,19 @@ class FormRunner:
         self._host = {n: gpu.page_locked([_size(s)]) for n, s in shapes.items()}
         for name, buffer in self._device.items():
             self._execution.set_address(name, buffer.pointer)
-        self._shape = self._largest
         self._views: dict[str, np.ndarray] = {}
-        self._repeated = Repeated(gpu, self._stream, self._enqueue, graphs)
-        self._take_shape(self._largest)
-
-    @property
-    def gpu_ms(self) -> float | None:
-        return self._stopwatch.ms
-
-    @property
-    def is_captured(self) -> bool:
-        return self._repeated.is_captured
+        self._begin(self._largest)
 
     def run_batches(self, keypoints: np.ndarray) -> dict[str, np.ndarray]:
         """(B, ...) of any B -> outputs by name, (B, ...)."""
         self._check(keypoints)
-        together = self._largest[0]
-        starts = range(0, max(1, len(keypoints)), together)
-        return _joined([self._run(keypoints[start : start + together]) for start in starts], 0)
+        self.gpu_ms = None
+        return self._run_pieces(keypoints)
 
     def run_clips(self, keypoints: np.ndarray, receptive_field: int) -> dict[str, np.ndarray]:
         """(B, T+R-1, J, F) of any B and T -> outputs by name, (B, T, J_out, 3)."""
         self._check(keypoints)
+        self.gpu_ms = None
         overlap = receptive_field - 1
         answers = keypoints.shape[1] - overlap
         if answers < 1:
@@ -152,7 +139,7 @@ class FormRunner:
         together = self._largest[1] - overlap
         starts = range(0, answers, together)
         pieces = [keypoints[:, start : start + together + overlap] for start in starts]
-        return _joined([self.run_batches(piece) for piece in pieces], 1)
+        return _joined([self._run_pieces(piece) for piece in pieces], 1)
 
     def close(self) -> None:
         """Give everything back; the runner is of no use afterwards."""
@@ -180,6 +167,11 @@ class FormRunner:
                 f"keypoints have shape {keypoints.shape}; {self._what} takes up to {self._largest}"
             )
 
+    def _run_pieces(self, keypoints: np.ndarray) -> dict[str, np.ndarray]:
+        together = self._largest[0]
+        starts = range(0, max(1, len(keypoints)), together)
+        return _joined([self._run(keypoints[start : start + together]) for start in starts], 0)
+
     def _run(self, keypoints: np.ndarray) -> dict[str, np.ndarray]:
         """At most the largest shape; what is smaller than the smallest is filled up."""
         if not len(keypoints):
@@ -197,7 +189,8 @@ class FormRunner:
         self._stopwatch.stop()
         self._stream.synchronize()
         self._stopwatch.read()
-        self.n_runs += 1
+        if self._stopwatch.ms is not None:
+            self.gpu_ms = (self.gpu_ms or 0.0) + self._stopwatch.ms
         missing = filled[1] - keypoints.shape[1] if len(filled) > 1 else 0
         return {
             name: _kept(view, len(keypoints), missing)
@@ -208,8 +201,12 @@ class FormRunner:
     def _take_shape(self, shape: tuple[int, ...]) -> None:
         """A captured graph is good for the shape that it was captured with alone."""
         self._repeated.close()
-        self._repeated = Repeated(self._gpu, self._stream, self._enqueue, self._use_graphs)
         self._execution.set_shape("keypoints", shape)
+        self._begin(shape)
+
+    def _begin(self, shape: tuple[int, ...]) -> None:
+        """Views of the buffers, and the work, for the shape that the execution has."""
+        self._repeated = Repeated(self._gpu, self._stream, self._enqueue, self._use_graphs)
         self._shape = shape
         for name, flat in self._host.items():
             own = self._execution.shape(name)

@@ -61,11 +61,6 @@ class TensorRTStream:
         """How long the GPU took for the last frame, copies included; None without timings."""
         return self._stopwatch.ms
 
-    @property
-    def is_captured(self) -> bool:
-        """Does a frame of every stream run as a CUDA graph?"""
-        return bool(self._groups) and all(group.is_captured for group in self._groups)
-
     def add_rows(self, count: int) -> None:
         with self._lock, self._gpu.active():
             self._refuse_if_closed()
@@ -75,6 +70,7 @@ class TensorRTStream:
 
     def remove_rows(self, rows: list[int]) -> None:
         with self._lock, self._gpu.active():
+            self._refuse_if_closed()
             gone = set(rows)
             self._seats = [seat for row, seat in enumerate(self._seats) if row not in gone]
             used = {id(group) for group, _ in self._seats}
@@ -180,10 +176,6 @@ class _Group:
         ]
         for place in range(self._n_places):
             self.clear(place)
-
-    @property
-    def is_captured(self) -> bool:
-        return all(run.is_captured for run in self._runs)
 
     def clear(self, place: int) -> None:
         """What sits there next has seen nothing."""

@@ -68,7 +68,7 @@ def meter_if(wanted: bool, gpu: int | None) -> Iterator[PowerMeter | None]:
         yield meter
 
 
-def begin(meter: PowerMeter, seconds: float) -> PowerResult:
+def measure_idle(meter: PowerMeter, seconds: float) -> PowerResult:
     """With what the machine uses at rest, and nothing else yet."""
     source = {"name": meter.source.name, "covers": meter.source.covers}
     return PowerResult({**source, **meter.source.describe()}, meter.rest(seconds))
@@ -81,7 +81,7 @@ def energy_of_steps(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PowerResult:
     """Each step, which is one frame, again and again for so many seconds, one after the other."""
-    result = begin(meter, seconds)
+    result = measure_idle(meter, seconds)
     for done, (name, step) in enumerate(steps.items()):
         progress(done, len(steps))
         _run(step, meter, _SETTLE_SHARE * seconds)

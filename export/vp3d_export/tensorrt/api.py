@@ -25,7 +25,7 @@ from vp3d_deploy.engines.tensorrt_api import (
     logger_of,
     version_numbers,
 )
-from vp3d_export.tensorrt.onnx_axes import node_names
+from vp3d_export.tensorrt.onnx_axes import nodes
 from vp3d_export.tensorrt.options import EngineOptions
 
 MIB = 1 << 20
@@ -65,7 +65,11 @@ class EngineBuilder:
         )
 
     def refuse_what_the_version_lacks(self, precision: str) -> None:
-        """Raises TensorRTError for a precision that this TensorRT does not read."""
+        """Raises TensorRTError for a precision that this TensorRT does not read.
+
+        In int8 the weights are stored in 8 bits, which TensorRT 8 refuses ("invalid weights type
+        of Int8", github.com/megvii-research/Sparsebit/issues/16) and 10 documents to read.
+        """
         if precision == "int8" and self.version < STRONGLY_TYPED_FROM:
             raise TensorRTError(
                 f"TensorRT {self._trt.__version__} reads no weights of 8 bits, which "
@@ -73,11 +77,7 @@ class EngineBuilder:
             )
 
     def parse(self, model: bytes, path: Path) -> None:
-        """path: where the model lies, beside its weights.
-
-        In int8 these are stored in 8 bits, which TensorRT 8 refuses ("invalid weights type of
-        Int8", github.com/megvii-research/Sparsebit/issues/16) and 10 documents to read.
-        """
+        """path: where the model lies, beside its weights."""
         # It owns the weights until the engine is built.
         parser = self._parser = self._trt.OnnxParser(self._network, self._logger)
         if not parser.parse(model, str(path)):
@@ -191,11 +191,11 @@ class EngineBuilder:
     def _parser_error(self, error: Any, model: bytes) -> str:
         """With the node's name, which TensorRT 8 knows by its number alone."""
         if self.version >= STRONGLY_TYPED_FROM:
-            name, operator = error.node_name(), f" ({error.node_operator()})"
+            name, operator = error.node_name(), error.node_operator()
         else:
-            names, index = node_names(model), error.node()
-            name, operator = names[index] if 0 <= index < len(names) else "", ""
-        return f"node {name or '?'}{operator}: {error.desc()}"
+            known, index = nodes(model), error.node()
+            name, operator = known[index] if 0 <= index < len(known) else ("", "")
+        return f"node {name or '?'} ({operator or '?'}): {error.desc()}"
 
     def _checked(self, made: Any, what: str) -> Any:
         if made is None:

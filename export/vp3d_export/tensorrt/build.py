@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import time
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vp3d_deploy.engines.gpu import Gpu
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_deploy.engines.onnx_interface import form_shapes
 from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
+from vp3d_deploy.formats.atomic import replacing
 from vp3d_export.tensorrt.api import Advance, EngineBuilder, Profile
 from vp3d_export.tensorrt.inspection import Layer, layers_of, precision_problem
 from vp3d_export.tensorrt.onnx_axes import with_fixed_axes
@@ -189,8 +190,11 @@ def _store(path: Path, contents: bytes) -> None:
     """Whole or not at all; a cache that cannot be kept is no reason to fail."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(contents)
-        os.replace(file.name, path)
-    except OSError:
-        return
+        with replacing(path) as part:
+            part.write_bytes(contents)
+    except OSError as error:
+        warnings.warn(
+            f"the timing cache is not kept, so the next build takes as long: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )

@@ -35,17 +35,33 @@ from vp3d_export.tensorrt.options import EngineOptions
 Progress = Callable[[str], None]
 # Of an engine's files: itself, and what the inspector said.
 _SUFFIXES = (".engine", ".engine.inspector.json")
+# In a row of parity.json: the engine's file; rows of other engines have none.
+_FILE = "engine_file"
 
 
 @dataclass
 class EngineReport:
-    """built: engines that are in the bundle now. rows: every comparison. failures: one sentence for
-    each engine that is not there. absent: why none was tried at all, or None."""
+    """built: engines that are in the bundle now. compared: every comparison, by the engine's file.
+    failures: one sentence for each engine that is not there. absent: why none was tried at all, or
+    None."""
 
     built: list[EngineEntry] = field(default_factory=list)
-    rows: list[ParityRow] = field(default_factory=list)
+    compared: dict[str, list[ParityRow]] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     absent: str | None = None
+
+    @property
+    def rows(self) -> list[ParityRow]:
+        return [row for rows in self.compared.values() for row in rows]
+
+
+def why_absent() -> str | None:
+    """Why no engine can be built here, or None."""
+    try:
+        import_tensorrt(), open_gpu()
+    except (ImportError, GpuError) as error:
+        return str(error)
+    return None
 
 
 def add_engines(
@@ -62,10 +78,10 @@ def add_engines(
     advance: called with the steps of a build that are done, and how many there are; without it a
     terminal shows a bar.
     """
-    try:
-        trt, gpu = import_tensorrt(), open_gpu()
-    except (ImportError, GpuError) as error:
-        return EngineReport(absent=str(error))
+    absent = why_absent()
+    if absent is not None:
+        return EngineReport(absent=absent)
+    trt, gpu = import_tensorrt(), open_gpu()
     bundle = Bundle.open(directory, verify=False)
     report = EngineReport()
     for graph in bundle.graphs:
@@ -78,7 +94,7 @@ def add_engines(
             report.failures.append(str(error))
             continue
         _check(bundle, graph, entry, expected, limits, options, progress, report)
-    record_engines(directory, report.built, report.rows, gpu)
+    record_engines(directory, report.built, report.compared, gpu)
     return report
 
 
@@ -107,7 +123,7 @@ def _check(
             rows = check_parity(alone, engine, expected, limits[graph.precision], progress)
         finally:
             engine.close()
-        report.rows += rows
+        report.compared[entry.file] = rows
         failures = [failure for row in rows for failure in row.failures]
     except (TensorRTError, GpuError, ValueError) as error:
         failures = [str(error)]
@@ -120,12 +136,15 @@ def _check(
 
 
 def record_engines(
-    directory: Path, built: list[EngineEntry], rows: list[ParityRow], gpu: Gpu
+    directory: Path,
+    built: list[EngineEntry],
+    compared: Mapping[str, list[ParityRow]],
+    gpu: Gpu,
 ) -> None:
     """Put new engines into the manifest and their comparisons into parity.json.
 
-    Engines that were there before stay, but for those that these replace or whose rebuilding left
-    no file.
+    Engines that were there before stay, with their comparisons, but for those that these replace or
+    whose rebuilding left no file. compared: by the engine's file, those that failed included.
     """
     path = directory / MANIFEST
     manifest = json.loads(path.read_text("utf-8"))
@@ -140,7 +159,12 @@ def record_engines(
     changed = [name for entry in built for name in _files_of(directory, entry)]
     if parity.is_file():
         report = json.loads(parity.read_text("utf-8"))
-        report["rows"] += [{**row.to_dict(), "gpu": gpu.name} for row in rows]
+        kept = [row for row in report["rows"] if row.get(_FILE) in {None, *listed} - new]
+        report["rows"] = kept + [
+            {**row.to_dict(), "gpu": gpu.name, _FILE: file}
+            for file in sorted(new)
+            for row in compared.get(file, ())
+        ]
         parity.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
         changed.append(PARITY)
     digests = sha256_of_files(directory / name for name in changed)

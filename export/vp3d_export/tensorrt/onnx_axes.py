@@ -1,9 +1,9 @@
 """Graphs with fixed axes, and the names of their nodes, without the onnx package.
 
-A stream graph's batch is an axis named "B". An engine whose every shape is known when it is built
-is faster, so the name is replaced by a number in the graph's inputs and outputs, which is all
-that has to change: inside, shapes follow. The messages are walked by the protobuf wire format and
-field numbers of onnx.proto, as in vp3d_deploy/engines/onnx_file.py.
+A stream graph's batch is an axis named "B". Its engine is to have no dynamic shapes, so the name is
+replaced by a number in the graph's inputs and outputs, which is all that has to change: inside,
+shapes follow. The messages are walked by the protobuf wire format and field numbers of onnx.proto,
+as in vp3d_deploy/engines/onnx_file.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from vp3d_deploy.engines.onnx_file import fields
 
-_GRAPH, _NODE, _NODE_NAME = 7, 1, 3
+_GRAPH, _NODE, _NODE_NAME, _NODE_OPERATOR = 7, 1, 3, 4
 _GRAPH_INPUT, _GRAPH_OUTPUT = 11, 12
 _TYPE, _TENSOR_TYPE, _SHAPE, _DIM = 2, 1, 2, 1
 _DIM_VALUE, _DIM_PARAM = 1, 2
@@ -34,15 +34,16 @@ def with_fixed_axes(model: bytes, sizes: Mapping[str, int]) -> bytes:
     return _within(_GRAPH, lambda data: graph(_within(_GRAPH_INPUT, value)(data)))(model)
 
 
-def node_names(model: bytes) -> list[str]:
-    """The names of the graph's nodes, in order."""
-    names = []
+def nodes(model: bytes) -> list[tuple[str, str]]:
+    """The graph's nodes, in order: name and operator; "" for what a node lacks."""
+    found = []
     for number, _, graph in fields(model):
         for field, _, node in fields(graph) if number == _GRAPH else ():
             if field == _NODE:
-                own = [text for part, _, text in fields(node) if part == _NODE_NAME]
-                names.append(own[-1].decode("utf-8", "replace") if own else "")
-    return names
+                texts = {part: text for part, _, text in fields(node)}
+                name, operator = (texts.get(p, b"") for p in (_NODE_NAME, _NODE_OPERATOR))
+                found.append((name.decode("utf-8", "replace"), operator.decode("utf-8", "replace")))
+    return found
 
 
 def _within(wanted: int, change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:

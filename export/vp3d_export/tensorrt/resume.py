@@ -17,12 +17,15 @@ from vp3d_deploy.bundle import PARITY, Bundle, BundleError
 from vp3d_deploy.engines.tensorrt_api import import_tensorrt
 from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow
-from vp3d_export.tensorrt.engines import EngineReport, Progress, add_engines
+from vp3d_export.tensorrt.engines import EngineReport, Progress, add_engines, why_absent
 from vp3d_export.tensorrt.options import EngineOptions, add_engine_options, engine_options
 from vp3d_export.tensorrt.recorded import load_recorded
 from vp3d_export.tensorrt.trtexec import trtexec_command
 
 OPTION = "--resume-engines"
+TRTEXEC_OR_JSON = (
+    "--trtexec prints commands, which --json would mix with its result: give one of them"
+)
 EXIT_BUILT, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
@@ -39,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_engine_options(parser)
     given = parser.parse_args(arguments)
     options = engine_options(parser, given)
+    if given.trtexec and given.json:
+        parser.error(TRTEXEC_OR_JSON)
     try:
         if given.trtexec:
             print_trtexec(Bundle.open(given.bundle), options)
@@ -61,6 +66,9 @@ def resume_engines(
 
     Raises BundleError for a bundle that is damaged or holds no recorded answers.
     """
+    absent = why_absent()
+    if absent is not None:
+        return EngineReport(absent=absent)
     bundle = Bundle.open(path)
     expected = load_recorded(bundle)
     check_target(path)

@@ -7,11 +7,18 @@ import shlex
 from vp3d_deploy.bundle import Bundle, GraphEntry
 from vp3d_deploy.engines.onnx_interface import form_shapes
 from vp3d_deploy.engines.tensorrt_api import version_numbers
-from vp3d_export.tensorrt.api import ALWAYS_STRONGLY_TYPED_FROM, STRONGLY_TYPED_FROM
+from vp3d_export.tensorrt.api import (
+    ALWAYS_STRONGLY_TYPED_FROM,
+    FLOAT32_NODE,
+    STRONGLY_TYPED_FROM,
+)
 from vp3d_export.tensorrt.build import shape_profiles
+from vp3d_export.tensorrt.onnx_axes import nodes
 from vp3d_export.tensorrt.options import EngineOptions
 
 _HARDWARE = {"ampere_plus": "ampere+", "same_compute_capability": "sameComputeCapability"}
+# Operators that become the layers whose precision api.py fixes for TensorRT 8.
+_NUMERIC = {"Conv", "MatMul", "Gemm", "Add", "Mul", "Relu"}
 
 
 def trtexec_command(bundle: Bundle, graph: GraphEntry, options: EngineOptions, version: str) -> str:
@@ -20,7 +27,7 @@ def trtexec_command(bundle: Bundle, graph: GraphEntry, options: EngineOptions, v
     path = str(bundle.file(graph.file))
     parts = [f"--onnx={path}", f"--saveEngine={path.removesuffix('.onnx')}.engine", "--noTF32"]
     if numbers < STRONGLY_TYPED_FROM:
-        parts += ["--fp16"] if graph.precision == "fp16" else []
+        parts += _half_precision(bundle, graph) if graph.precision == "fp16" else []
     elif numbers < ALWAYS_STRONGLY_TYPED_FROM:
         parts.append("--stronglyTyped")
     for name, shapes in zip(("min", "opt", "max"), _shapes(bundle, graph, options), strict=True):
@@ -37,6 +44,21 @@ def trtexec_command(bundle: Bundle, graph: GraphEntry, options: EngineOptions, v
     if options.refit:
         parts.append("--refit")
     return shlex.join(["trtexec", *parts])
+
+
+def _half_precision(bundle: Bundle, graph: GraphEntry) -> list[str]:
+    """For TensorRT 8, where the graph's types are hints: which layers are to stay float32."""
+    layers = ",".join(
+        f"{name}:fp32"
+        for name, operator in nodes(bundle.file(graph.file).read_bytes())
+        if operator in _NUMERIC and FLOAT32_NODE.search(name)
+    )
+    return [
+        "--fp16",
+        "--precisionConstraints=obey",
+        f"--layerPrecisions={layers}",
+        f"--layerOutputTypes={layers}",
+    ]
 
 
 def _shapes(bundle: Bundle, graph: GraphEntry, options: EngineOptions) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from vp3d_deploy.bundle import Bundle, EngineEntry
+from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 from vp3d_export.triton.config import TritonError
-
-# By default a model has the first of these that the bundle holds an engine in.
-ENGINE_PRECISIONS = ("fp16", "int8", "fp32")
 
 
 def chosen_engine(
@@ -14,14 +12,15 @@ def chosen_engine(
 ) -> EngineEntry:
     """The engine to serve; raises TritonError where there is none, or more than one GPU's.
 
-    gpu: the name or the compute capability of the server's GPU, as the bundle's manifest has it;
-        only needed where the bundle holds engines for several.
+    precision: by default the first that the runtime would take. gpu: the name or the compute
+        capability of the server's GPU, as the bundle's manifest has it; only needed where the
+        bundle holds engines for several.
     """
     of = f"{form}{'' if lag is None else f' at lag {lag}'}"
     engines = [e for e in bundle.engines if (e.form, e.lag) == (form, lag)]
     if gpu is not None:
         engines = [e for e in engines if gpu in (e.gpu, e.compute_capability)]
-    held = [p for p in (ENGINE_PRECISIONS if precision is None else (precision,))
+    held = [p for p in (DEFAULT_PRECISIONS["tensorrt"] if precision is None else (precision,))
             if any(e.precision == p for e in engines)]  # fmt: skip
     if not held:
         wanted = "".join((

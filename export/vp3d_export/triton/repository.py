@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vp3d_deploy.bundle import Bundle, EngineEntry, GraphEntry
-from vp3d_deploy.engines import DEFAULT_PRECISIONS
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
+from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 from vp3d_export.bundle_writer import LOCK, OutputError, partial_directory
 from vp3d_export.triton.config import BACKENDS, HEADER, Serving, TritonError, model_config
 from vp3d_export.triton.engine_choice import chosen_engine
 
 CONFIG = "config.pbtxt"
 VERSION = "1"
-# By default a model has the first of these that the bundle holds; engines: engine_choice.py.
-GRAPH_PRECISIONS = DEFAULT_PRECISIONS["onnx"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _planned(bundle: Bundle, serving: Serving, precision: str | None) -> Iterato
             alike = {g.precision: g for g in graphs if (g.form, g.lag) == (form, lag)}
             if precision is not None and precision not in alike:
                 raise TritonError(f"{bundle.path} has no {form} in {precision}")
-            graph = alike[precision or next(p for p in GRAPH_PRECISIONS if p in alike)]
+            graph = alike[precision or next(p for p in DEFAULT_PRECISIONS["onnx"] if p in alike)]
             files = {file: bundle.file(graph.file), graph.weights: bundle.file(graph.weights)}
             _check_graph(files[file], graph.weights)
             source = graph

@@ -22,7 +22,7 @@ from tensorrt_contract.inventory import tensorrt_versions
 
 from vp3d_deploy.bundle import MANIFEST, Bundle, BundleError
 from vp3d_deploy.engines import gpu as gpu_module
-from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines import open_engine, warn_once
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.onnx import OnnxEngine
@@ -526,7 +526,7 @@ def test_the_command_says_in_one_sentence_what_a_gpu_lacks(
     from vp3d_deploy.cli_lift import main
 
     installed, bundle = built("10.3.0")
-    record_engines(bundle.path, list(bundle.engines), [], open_gpu())
+    record_engines(bundle.path, list(bundle.engines), {}, open_gpu())
     command = [str(bundle.path), "builtin:walking", "-o", str(tmp_path / "out.npz")]
     assert main([*command, "--engine", "tensorrt", "--precision", "fp32"]) == 0
     module = installed.gpu.module
@@ -542,20 +542,52 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def test_auto_prefers_onnx_runtime_on_a_gpu_to_engines_for_cpus(
-    plain: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def onnx_runtime_with_cuda(monkeypatch: pytest.MonkeyPatch, gpus: int) -> None:
+    """ONNX Runtime says that it has CUDA; what its sessions then do is its own."""
     import onnxruntime
 
     from vp3d_deploy.engines import onnx
 
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: providers)
-    monkeypatch.setattr(onnx, "count_gpus", lambda: 0)
+    monkeypatch.setattr(onnx, "count_gpus", lambda: gpus)
+
+
+def test_auto_prefers_onnx_runtime_on_a_gpu_to_engines_for_cpus(
+    plain: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OnnxEngine, "load", lambda self: None)
+    onnx_runtime_with_cuda(monkeypatch, gpus=0)
     assert open_engine(plain).name == "native"
-    monkeypatch.setattr(onnx, "count_gpus", lambda: 1)
+    onnx_runtime_with_cuda(monkeypatch, gpus=1)
     engine = open_engine(plain)
     assert isinstance(engine, OnnxEngine)
     assert engine._provider == "CUDAExecutionProvider"
     # A wish for the native engine, by an option of its own, is one.
     assert open_engine(plain, pin_threads=False).name == "native"
+    # So is one for ONNX Runtime.
+    assert open_engine(plain, provider="cpu").name == "onnx"
+
+
+def test_auto_leaves_a_gpu_that_onnx_runtime_cannot_use_and_says_so_once(
+    plain: Bundle, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    monkeypatch.setattr(warn_once, "_WARNED", set())
+    onnx_runtime_with_cuda(monkeypatch, gpus=1)
+    for _ in range(2):
+        assert open_engine(plain).name == "native"
+    ours = [str(w.message) for w in recwarn if '"auto" does not take' in str(w.message)]
+    assert len(ours) == 1
+    assert "ONNX Runtime does not run" in ours[0]
+    # Asked for by name, or by an option that it alone has, it is used or the call fails.
+    for name in ("onnx", "auto"):
+        with pytest.raises(GpuError, match="with CUDAExecutionProvider, which was asked for"):
+            open_engine(plain, name, provider="cuda").window(
+                keypoints(1, plain.spec.receptive_field)
+            )
+
+
+def test_auto_refuses_options_that_no_engine_at_hand_has(plain: Bundle) -> None:
+    for options in ({"timings": True}, {"isa": "auto", "provider": "cpu"}, {"speed": 9}):
+        with pytest.raises(ValueError, match=f"has the options? {', '.join(sorted(options))};"):
+            open_engine(plain, **options)

@@ -27,7 +27,8 @@ from vp3d_deploy.training import trainer as trainer_module  # noqa: E402
 from vp3d_deploy.training.cli_train import is_first_process, main  # noqa: E402
 from vp3d_deploy.training.presets import PRESETS  # noqa: E402
 from vp3d_export.checkpoint import load_checkpoint  # noqa: E402
-from vp3d_export.exporter import ExportOptions, export_bundle  # noqa: E402
+from vp3d_export.exporter import export_bundle  # noqa: E402
+from vp3d_export.options import ExportOptions  # noqa: E402
 
 SMALL = ["--channels", "16", "--threads", "1"]
 

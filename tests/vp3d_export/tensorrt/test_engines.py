@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -385,7 +386,12 @@ def test_trtexec_commands_say_the_same(bundle: Bundle) -> None:
         shlex.split(trtexec_command(bundle, window, options, version))
         for version in ("8.6.1", "10.3.0", "11.0.0")
     )
-    assert "--fp16" in eight
+    assert {"--fp16", "--precisionConstraints=obey"} <= set(eight)
+    kept = next(part for part in eight if part.startswith("--layerPrecisions="))
+    assert kept.replace("Precisions", "OutputTypes") in eight
+    for text in ("level0.conv", "level1.out", "shrink"):
+        assert re.search(rf"{text}[^,]*:fp32", kept)
+    assert "level1.conv" not in kept
     assert "--stronglyTyped" not in eight
     assert "--stronglyTyped" in ten
     assert "--fp16" not in ten

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 from vp3d_deploy.bundle import GraphEntry
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.graphs.builder import OPSET
-from vp3d_export.tensorrt.onnx_axes import node_names, with_fixed_axes
+from vp3d_export.tensorrt.onnx_axes import nodes, with_fixed_axes
 
 FP32, FP16, INT8, INT32, INT64 = "float32", "float16", "int8", "int32", "int64"
 SUPPORTED: dict[str, set[str]] = {
@@ -179,7 +179,7 @@ def test_with_its_batch_fixed_a_stream_has_no_free_axis_at_all(
             continue
         plain = graph.model.SerializeToString()
         fixed = onnx.load_model_from_string(with_fixed_axes(plain, {"B": 3}))
-        assert [n.name for n in fixed.graph.node] == node_names(plain)
+        assert [(n.name, n.op_type) for n in fixed.graph.node] == nodes(plain)
         del fixed.graph.value_info[:]
         inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
         values = (*inferred.input, *inferred.output, *inferred.value_info)
