@@ -11,12 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from vp3d_bench.contenders.line_up import LineUp, line_up, select
+from vp3d_bench.contenders.line_up import LineUp, line_up, on_gpu, select
 from vp3d_bench.machine import default_threads, describe_machine
 from vp3d_bench.options import FULL_LAG, PROGRAM, build_parser, check_usage
 from vp3d_bench.settings import FULL, QUICK, Settings
 from vp3d_bench.subject import Subject
 from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.engines.gpu import count_gpus
 from vp3d_deploy.evaluation.document import shown_command
 from vp3d_deploy.formats.atomic import check_folder
 from vp3d_deploy.progress import ProgressBar
@@ -93,9 +94,9 @@ def _benchmark(
         subject.bundle, subject.threads, describe_machine(), command, lags, asdict(settings)
     )
     if not options.contenders:
-        left_out = "left out by --quick; name it with --contenders"
-        document.unavailable.update(dict.fromkeys(settings.without, left_out))
-        names = [name for name in names if name not in settings.without]
+        left_out = _left_out(names, settings)
+        document.unavailable.update(left_out)
+        names = [name for name in names if name not in left_out]
     with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
         Run(subject, settings, everybody, names, lags, progress, meter).measure(document)
     document.ratios = all_ratios(document)
@@ -109,6 +110,16 @@ def _benchmark(
             for path in draw_all(document, options.output.with_suffix("")):
                 print(f"wrote {path}")
     return 0
+
+
+def _left_out(names: Sequence[str], settings: Settings) -> dict[str, str]:
+    """Who takes part only if asked for by name, and why."""
+    by_quick = "left out by --quick; name it with --contenders"
+    found = dict.fromkeys((name for name in names if name in settings.without), by_quick)
+    if count_gpus() == 0:
+        no_gpu = "the CUDA driver sees no GPU here"
+        found.update(dict.fromkeys((name for name in names if on_gpu(name)), no_gpu))
+    return found
 
 
 def _live(

@@ -44,8 +44,10 @@ class Member:
 class Document:
     """All that a benchmark found, by contender's name.
 
-    latency: by number of people, of everybody and of the floors. unavailable: who could not take
-    part or was not timed, and why; crowd_refused: the same for several people.
+    latency: by number of people, of everybody and of the floors. gpu_ms: the GPU's share of it, by
+    number of people, of those who can say it. gpu_rates: what the GPU can do at most
+    (gpu_rates.py). unavailable: who could not take part or was not timed, and why; crowd_refused:
+    the same for several people.
     """
 
     bundle: Bundle
@@ -60,9 +62,11 @@ class Document:
     accuracy: dict[str, Accuracy] = field(default_factory=dict)
     weight_bytes: dict[str, int] = field(default_factory=dict)
     latency: dict[int, dict[str, Spread]] = field(default_factory=dict)
+    gpu_ms: dict[int, dict[str, Spread]] = field(default_factory=dict)
     throughput: dict[str, Any] = field(default_factory=dict)
     openings: dict[str, dict[str, Any]] = field(default_factory=dict)
     push: dict[str, Any] = field(default_factory=dict)
+    gpu_rates: dict[str, float] = field(default_factory=dict)
     power: PowerResult | None = None
     ratios: dict[str, NamedRatio] = field(default_factory=dict)
 
@@ -81,7 +85,8 @@ class Document:
         """Everything as plain values."""
         throughput = dict(self.throughput)
         if throughput:
-            throughput["milliseconds"] = _plain(throughput["milliseconds"])
+            for key in ("milliseconds", "gpu_ms"):
+                throughput[key] = _plain(throughput.get(key, {}))
         return {
             **header(BENCHMARK, self.command, self.bundle),
             "threads": self.threads,
@@ -99,6 +104,8 @@ class Document:
             "refused_with_people": {str(n): of for n, of in self.crowd_refused.items()},
             "weight_bytes": dict(self.weight_bytes),
             "latency_ms": {str(people): _plain(of) for people, of in self.latency.items()},
+            "gpu_ms": {str(people): _plain(of) for people, of in self.gpu_ms.items()},
+            "gpu_rates": dict(self.gpu_rates),
             "throughput": throughput,
             "opening": dict(self.openings),
             "push_us": dict(self.push),

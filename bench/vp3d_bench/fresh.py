@@ -21,6 +21,10 @@ LIBRARIES = {
     "onnxruntime": "onnxruntime",
     "openvino": "openvino",
     "pytorch": "torch",
+    "torchcuda": "torch",
+    "onnxcuda": "onnxruntime",
+    "tensorrt": "tensorrt",
+    "cuda": "pycuda.driver",
 }
 FRAMES, CROWD = 30, 64
 MB = 1e6
@@ -39,10 +43,14 @@ def main() -> int:
 def measure(
     bundle: str, folder: str, name: str, threads: int, lags: list[int], frames: int
 ) -> dict[str, Any]:
-    """Times in ms, resident memory in MB (1e6 bytes); None where the system does not tell it."""
+    """Times in ms, resident memory in MB (1e6 bytes); None where the system does not tell it.
+
+    gpu_mb: by how much all programs' memory on the GPU grew meanwhile, CUDA's own with it.
+    """
     from vp3d_bench.clips import keypoints
     from vp3d_bench.contenders.base import SEQUENCE, STREAM
-    from vp3d_bench.contenders.line_up import line_up
+    from vp3d_bench.contenders.line_up import line_up, on_gpu
+    from vp3d_bench.gpus import used_memory_mb
     from vp3d_bench.subject import Subject
     from vp3d_deploy.bundle import Bundle
 
@@ -51,6 +59,7 @@ def measure(
     length = frames if name.find(SEQUENCE) >= 0 else opened.spec.receptive_field
     clip = keypoints(opened, 1, max(length, FRAMES))
     found: dict[str, Any] = {"start_mb": resident_mb()}
+    gpu_before = used_memory_mb() if on_gpu(name) else None
 
     begin = time.perf_counter()
     family = next(f for f in LIBRARIES if name.startswith(f"{f}-"))
@@ -77,6 +86,8 @@ def measure(
     for one in prepared[1:]:
         runner.run(one)
     found["running_mb"] = resident_mb()
+    if gpu_before is not None:
+        found["gpu_mb"] = round((used_memory_mb() or gpu_before) - gpu_before, 3)
     found["peak_mb"] = resident_mb("VmHWM")
     if contender.form == STREAM:
         found.update(_crowd(runner, clip))

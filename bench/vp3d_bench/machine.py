@@ -8,9 +8,11 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from vp3d_bench.gpus import describe_gpus
 from vp3d_deploy.versions import installed_versions
 
-PACKAGES = ("vp3d-deploy", "numpy", "onnx", "onnxruntime", "onnxscript", "torch", "openvino")
+PACKAGES = ("vp3d-deploy", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxscript", "torch",
+            "openvino", "tensorrt", "pycuda", "nvidia-ml-py")  # fmt: skip
 # Of the flags of x86-64 and AArch64, those that engines choose their code by.
 FLAGS = ("avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512_vnni", "avx_vnni", "avx512_bf16",
          "avx512_fp16", "amx_int8", "asimd", "asimdhp", "asimddp", "i8mm", "sve")  # fmt: skip
@@ -19,7 +21,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores, caches, instruction sets that matter here, limits, and versions."""
+    """Processor, cores, caches, instruction sets that matter here, limits, GPUs, and versions."""
     fields = _cpu_fields()
     flags = set(f"{fields.get('flags', '')} {fields.get('Features', '')}".split())
     return {
@@ -35,6 +37,7 @@ def describe_machine() -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
+        "gpus": describe_gpus(),
         "packages": installed_versions(PACKAGES),
     }
 

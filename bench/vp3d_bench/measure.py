@@ -9,9 +9,11 @@ from typing import Any
 from vp3d_bench.accuracy import Expected, frames_to_compare
 from vp3d_bench.clips import keypoints
 from vp3d_bench.contenders.base import SEQUENCE, STREAM, WINDOW, Contender, UnavailableError
-from vp3d_bench.contenders.line_up import LineUp
+from vp3d_bench.contenders.line_up import LineUp, on_gpu
+from vp3d_bench.device_times import device_times
 from vp3d_bench.document import Document, Member
 from vp3d_bench.floors import ARITHMETIC, arithmetic, arithmetic_name, weights_read
+from vp3d_bench.gpu_rates import gpu_rates
 from vp3d_bench.opening import measure_openings
 from vp3d_bench.power import PowerMeter
 from vp3d_bench.power.frames import energy_of_steps
@@ -26,6 +28,8 @@ from vp3d_bench.work import multiply_adds
 # Of a clip of one person; of several people the first frames and a few of the people.
 COMPARED, COMPARED_PEOPLE = 12, 4
 FRAMES_PER_CROWD = (0, 3)
+# Calls until every engine has captured its CUDA graph and runs in its steady state.
+GPU_SETTLE = 8
 
 # Called with what is being done, and done and total of it.
 Progress = Callable[[str, int, int], None]
@@ -46,6 +50,9 @@ class Run:
     def measure(self, document: Document) -> None:
         """All of it, into `document`, part by part."""
         members = self._members(document)
+        if any(on_gpu(one.name) for one in members):
+            self.progress("what the GPU can do", 0, 1)
+            document.gpu_rates = gpu_rates()
         self._latency(document, [m for m in members if m.form in (WINDOW, STREAM)])
         for people in self.settings.people:
             if people > 1:
@@ -93,6 +100,7 @@ class Run:
             )
         close_all(ready)
         document.take_latency(1, timed)
+        self._gpu_share(document, members, expected)
 
     def _crowd(self, document: Document, people: int) -> None:
         """Several people in one call, beside the arithmetic."""
@@ -115,6 +123,7 @@ class Run:
         )
         close_all(ready)
         document.take_latency(people, timed)
+        self._gpu_share(document, members, expected)
 
     def _throughput(self, document: Document, members: Sequence[Contender]) -> None:
         """One long clip."""
@@ -134,6 +143,23 @@ class Run:
         )
         close_all(ready)
         document.throughput = {"frames": frames, "milliseconds": timed}
+        turns = self.settings.throughput
+        on_device = [one for one in members if one.name in timed]
+        document.throughput["gpu_ms"] = device_times(
+            self.subject, on_device, expected, turns.rounds, max(1, turns.settle)
+        )
+
+    def _gpu_share(
+        self, document: Document, members: Sequence[Contender], expected: Expected
+    ) -> None:
+        """What the GPU took, of those who were timed with so many people."""
+        people = len(expected.clips)
+        timed = [one for one in members if one.name in document.latency[people]]
+        turns = self.settings.latency if people == 1 else self.settings.crowd
+        settle = max(GPU_SETTLE, turns.settle)
+        found = device_times(self.subject, timed, expected, turns.calls, settle)
+        if found:
+            document.gpu_ms[people] = found
 
     def _push(self, document: Document) -> None:
         streams = [one for one in self._timed(document) if one.form == STREAM and one.ours]

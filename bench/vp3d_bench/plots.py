@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vp3d_bench.contenders.base import STREAM
 from vp3d_bench.document import Document, Member
 from vp3d_bench.floors import ARITHMETIC, arithmetic_name
-from vp3d_bench.ratios import PLAIN
-from vp3d_bench.report import floor_label
+from vp3d_bench.ratios import GPU_PEERS, PLAIN
+from vp3d_bench.report import floor_label, gpu_names
 from vp3d_bench.statistics import Spread
 from vp3d_deploy.evaluation.plot_style import FAINT, GOLD, GREEN, NAVY, ORANGE, PURPLE, STYLE, TEXT
 from vp3d_deploy.formats.atomic import replacing
@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".svg")
+# Of what runs on a GPU, beside the style's own.
+CYAN, LIME, RED = "#2c7fb8", "#76a832", "#c0392b"
 FAMILY_COLORS = {
     "native": NAVY,
     "onnx": GREEN,
     "onnxruntime": GOLD,
     "openvino": PURPLE,
     "pytorch": ORANGE,
+    "cuda": CYAN,
+    "tensorrt": LIME,
+    "onnxcuda": "#7fb8ad",
+    "torchcuda": RED,
 }
 FAMILY_NAMES = {
     "native": "our native engine",
@@ -33,6 +39,25 @@ FAMILY_NAMES = {
     "onnxruntime": "ONNX Runtime, plain export",
     "openvino": "OpenVINO, plain export",
     "pytorch": "PyTorch",
+    "cuda": "our CUDA engine",
+    "tensorrt": "our graphs on TensorRT",
+    "onnxcuda": "our graphs on ONNX Runtime, GPU",
+    "torchcuda": "PyTorch, GPU",
+}
+# Lines of our streams, beside the colour of their precision.
+FAMILY_LINES: dict[str, Any] = {
+    "native": "-",
+    "onnx": (0, (1, 1)),
+    "cuda": (0, (8, 1)),
+    "tensorrt": (0, (5, 2, 1, 2)),
+    "onnxcuda": (0, (2, 2)),
+}
+FAMILY_LINE_NAMES = {
+    "native": "native",
+    "onnx": "our ONNX graph",
+    "cuda": "CUDA engine",
+    "tensorrt": "TensorRT",
+    "onnxcuda": "our ONNX graph, GPU",
 }
 PRECISION_COLORS = {"fp32": NAVY, "fp16": "#3f7fbf", "int8": GREEN}
 # Of a line of text beside the axes of the accuracy, as a share of their height.
@@ -156,12 +181,12 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
     counts = sorted(document.latency)
     for name, member in document.members.items():
         if member.form == STREAM and member.lag == lag and member.ours:
-            native = member.family == "native"
-            label = f"{'native' if native else 'our ONNX graph'}, {member.precision}"
-            color = PRECISION_COLORS[member.precision]
-            _line(axes, document, counts, name, label, color, "-" if native else (0, (1, 1)))
-        elif name in (*PLAIN, "pytorch-strided"):
-            style: Any = (0, (4, 1, 1, 1, 1, 1)) if name.endswith("-dynamo") else "-."
+            label = f"{FAMILY_LINE_NAMES[member.family]}, {member.precision}"
+            color, line = PRECISION_COLORS[member.precision], FAMILY_LINES[member.family]
+            _line(axes, document, counts, name, label, color, line)
+        elif name in (*PLAIN, *GPU_PEERS, "pytorch-strided"):
+            second = name.endswith(("-dynamo", "-graph-half"))
+            style: Any = (0, (4, 1, 1, 1, 1, 1)) if second else "-."
             _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], style)
     for kind in dict.fromkeys(ARITHMETIC[p] for p in document.bundle.precisions):
         name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
@@ -281,7 +306,7 @@ def _title(figure: Figure, document: Document, what: str) -> None:
     causal = ", causal" if spec.causal else ""
     figure.suptitle(
         f"{what}\n{spec.receptive_field} frames × {spec.channels} channels{causal}; "
-        f"{machine['cpu']}, {document.threads} threads",
+        f"{', '.join([*gpu_names(machine), machine['cpu']])}, {document.threads} threads",
         fontsize=12,
     )
 

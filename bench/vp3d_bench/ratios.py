@@ -16,6 +16,10 @@ from vp3d_bench.work import column_multiply_adds, most_columns, multiply_adds
 PLAIN = ("onnxruntime-plain", "onnxruntime-plain-dynamo", "openvino-f32", "openvino-f32-dynamo")
 PYTORCH = ("pytorch-strided", "pytorch-dilated", "pytorch-compiled")
 ENGINE = "native"
+# On GPUs: the engine that others are compared with, and what one would use instead.
+GPU_ENGINE = "cuda"
+GPU_PEERS = ("torchcuda-strided-half", "torchcuda-compiled-half", "torchcuda-graph-half",
+             "torchcuda-products-graph-half")  # fmt: skip
 
 Timed = Mapping[str, Spread]
 
@@ -61,6 +65,8 @@ def all_ratios(document: Document) -> dict[str, NamedRatio]:
     for people in sorted(document.latency):
         if people > 1:
             found += _crowd(document, people)
+    for people in sorted(document.latency):
+        found += _on_gpu(document, people)
     return dict([*found, *_throughput(document)])
 
 
@@ -94,6 +100,21 @@ def _crowd(document: Document, people: int) -> Iterator[Named]:
         yield from row.faster_than("plain export", _PLAIN_WORDS, _plain(timed))
 
 
+def _on_gpu(document: Document, people: int) -> Iterator[Named]:
+    """The CUDA engine's live answers beside PyTorch's windows and TensorRT's streams."""
+    timed = document.latency[people]
+    group = "1 person" if people == 1 else f"{people} people"
+    for precision, lag, row in _streams(document, timed, group, GPU_ENGINE):
+        others = {name: timed.get(name) for name in GPU_PEERS}
+        others |= {
+            f"tensorrt {held}": timed.get(stream_name("tensorrt", held, lag))
+            for held in (precision, "fp16")
+        }
+        for name, other in others.items():
+            words = document.members[name].label if name in document.members else name
+            yield from row.faster_than(name, words, other)
+
+
 def _throughput(document: Document) -> Iterator[Named]:
     timed: Timed = document.throughput.get("milliseconds", {})
     members = document.members
@@ -118,11 +139,14 @@ def _plain(timed: Timed) -> Spread | None:
     return fastest(timed[name] for name in PLAIN if name in timed)
 
 
-def _streams(document: Document, timed: Timed, group: str) -> Iterator[tuple[str, int, _Row]]:
-    """Our live streams that were timed: precision, lag, row."""
+def _streams(
+    document: Document, timed: Timed, group: str, engine: str = ENGINE
+) -> Iterator[tuple[str, int, _Row]]:
+    """An engine's live streams that were timed: precision, lag, row."""
+    key = group if engine == ENGINE else f"{group} {engine}"
     for precision in document.bundle.precisions:
         for lag in document.lags:
-            name = stream_name(ENGINE, precision, lag)
+            name = stream_name(engine, precision, lag)
             if name in timed:
-                row = f"{ENGINE} {precision}, lag {lag}"
-                yield precision, lag, _Row(group, row, f"{group} {precision}@{lag}", timed[name])
+                row = f"{engine} {precision}, lag {lag}"
+                yield precision, lag, _Row(group, row, f"{key} {precision}@{lag}", timed[name])

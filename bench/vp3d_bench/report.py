@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -29,6 +29,10 @@ def print_report(document: Document, console: Console | None = None) -> None:
         console.print(_latency_table(document))
     if len(document.latency) > 1:
         console.print(_people_table(document))
+    if document.gpu_ms:
+        console.print(_gpu_table(document))
+    if document.gpu_rates:
+        console.print(_rates_line(document.gpu_rates), highlight=False)
     if document.throughput:
         console.print(_throughput_table(document))
     if document.openings:
@@ -47,11 +51,11 @@ def print_report(document: Document, console: Console | None = None) -> None:
     if busy > 0.5:
         console.print(f"note: the machine was busy with other work at the beginning (load {busy}); "
                       "compare minima, or measure again", highlight=False)  # fmt: skip
-    for name, reason in document.unavailable.items():
-        console.print(f"not timed: {escape(name)}: {escape(reason)}", highlight=False)
+    for names, reason in by_reason(document.unavailable):
+        console.print(f"not timed: {escape(names)}: {escape(reason)}", highlight=False)
     for people, of in document.crowd_refused.items():
-        for name, reason in of.items():
-            console.print(f"not timed with {people} people: {escape(name)}: {escape(reason)}",
+        for names, reason in by_reason(of):
+            console.print(f"not timed with {people} people: {escape(names)}: {escape(reason)}",
                           highlight=False)  # fmt: skip
 
 
@@ -73,12 +77,20 @@ def milliseconds(value: float) -> str:
     return f"{value:.2f}" if value >= 10 else f"{value:.3f}"
 
 
+def by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Names that share a reason on one line, and the reason."""
+    for reason in dict.fromkeys(reasons.values()):
+        yield ", ".join(name for name, why in reasons.items() if why == reason), reason
+
+
 def _heading(document: Document) -> str:
     spec, machine = document.bundle.spec, document.machine
     limit = machine.get("cgroup_cpu_limit")
+    gpus = "".join(f"{name}; " for name in gpu_names(machine))
     return (
         f"{document.bundle.path.name}: {spec.receptive_field} frames, {spec.channels} channels"
-        f"{', causal' if spec.causal else ''}; {machine['cpu']}, {document.threads} threads of "
+        f"{', causal' if spec.causal else ''}; {gpus}"
+        f"{machine['cpu']}, {document.threads} threads of "
         f"{machine['cores_allowed']} cores{'' if limit is None else f', limited to {limit:g}'}; "
         f"load {machine['load_average']} at the beginning"
     )
@@ -152,6 +164,36 @@ def _cell(timed: Spread | None) -> str:
     return NONE if timed is None else f"{milliseconds(timed.p50)} ({milliseconds(timed.min)})"
 
 
+def gpu_names(machine: Mapping[str, Any]) -> list[str]:
+    """Of the machine's GPUs; older results know of none."""
+    return [gpu["name"] for gpu in machine.get("gpus", ())]
+
+
+def _gpu_table(document: Document) -> Table:
+    counts = sorted(document.gpu_ms)
+    made = table(
+        "Of this on the GPU, by CUDA events, copies included: milliseconds, median (minimum)",
+        ("",),
+        [str(count) for count in counts],
+        "Measured apart from the times above, by number of people.",
+    )
+    for name in dict.fromkeys(name for count in counts for name in document.gpu_ms[count]):
+        cells = (_cell(document.gpu_ms[count].get(name)) for count in counts)
+        made.add_row(escape(document.members[name].label), *cells)
+    return made
+
+
+def _rates_line(rates: Mapping[str, float]) -> str:
+    units = {"tera_per_s": "tera-operations/s", "memory_gb_s": "GB/s of memory"}
+    shown = []
+    for name, rate in rates.items():
+        kind, _, rest = name.partition("_")
+        shown.append(
+            f"{rate:g} {units[name]}" if name in units else f"{kind} {rate:g} {units[rest]}"
+        )
+    return f"the GPU does at most {', '.join(shown)}, as PyTorch measured it"
+
+
 def _throughput_table(document: Document) -> Table:
     frames = document.throughput["frames"]
     made = table(
@@ -178,10 +220,10 @@ def _opening_table(document: Document) -> Table:
         "Opening in a fresh process: milliseconds, and memory in MB",
         ("",),
         ("import", "verify", "open", "first\nanswer", "library", "weights\nand all", "peak",
-         "beyond\nweights", "per\nstream"),
+         "beyond\nweights", "per\nstream", "on the\nGPU"),
         "library: memory that importing it takes. weights and all: what opening and running adds "
         "to that.\nbeyond weights: of this, what is not one copy of the weights. peak: of the "
-        "process.",
+        "process.\non the GPU: by how much its memory filled, CUDA's own with it.",
     )  # fmt: skip
     for name, found in document.openings.items():
         member = document.members[name]
@@ -192,7 +234,8 @@ def _opening_table(document: Document) -> Table:
         times = [f"{found[key]:.0f}" for key in ("import_ms", "verify_ms", "open_ms")]
         memory = ("library_mb", "grown_mb", "peak_mb", "beyond_weights_mb")
         made.add_row(escape(label), *times, milliseconds(found["first_ms"]),
-                     *(_mb(found.get(key)) for key in memory), _per_stream(found))  # fmt: skip
+                     *(_mb(found.get(key)) for key in memory), _per_stream(found),
+                     _mb(found.get("gpu_mb")))  # fmt: skip
     return made
 
 

@@ -56,5 +56,6 @@ QUICK = Settings(
     openings=1,
     open_all=False,
     pushes=100,
-    without=("pytorch-compiled",),  # compiling takes longer than all the rest
+    # Compiling takes longer than all the rest.
+    without=("pytorch-compiled", "torchcuda-compiled-half"),
 )

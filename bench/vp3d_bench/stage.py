@@ -17,7 +17,8 @@ from vp3d_bench.subject import Subject
 from vp3d_bench.turns import Step
 
 # Different inputs that calls take in turn, so that nobody answers the same question twice.
-INPUTS = 16
+# Fewer where many people's windows would fill the memory.
+INPUTS, FEWEST_INPUTS, INPUT_BYTES = 16, 2, 1 << 26
 
 
 @dataclass
@@ -55,6 +56,10 @@ class Stage:
         except UnavailableError as reason:
             self.refused[contender.name] = str(reason)
             return None
+        except Exception as error:  # a library's own: whatever it is, the others can be measured
+            words = people_in_words(people)
+            self.refused[contender.name] = f"does not open for {words}: {one_line(error)}"
+            return None
         try:
             accuracy = check(contender, runner, expected)
         except Exception as error:  # a peer's own: whatever it is, the others can be measured
@@ -75,7 +80,7 @@ class Stage:
 
 def steps(ready: Mapping[str, tuple[Contender, Runner]], expected: Expected) -> dict[str, Step]:
     """One call each, on the clips' frames in turn."""
-    return {name: _step(*pair, expected) for name, pair in ready.items()}
+    return {name: step_of(*pair, expected) for name, pair in ready.items()}
 
 
 def close_all(ready: Mapping[str, tuple[Contender, Runner]]) -> None:
@@ -92,13 +97,16 @@ def one_line(error: Exception) -> str:
     return f"{text:.200}"
 
 
-def _step(contender: Contender, runner: Runner, expected: Expected) -> Step:
+def step_of(contender: Contender, runner: Runner, expected: Expected) -> Step:
+    """One call on the clips' frames in turn."""
     spec, clips = expected.spec, expected.clips
     inputs: list[np.ndarray]
     if contender.form == SEQUENCE:
         inputs = [padded(spec, clips)]
     else:
-        frames = [frame % clips.shape[1] for frame in range(INPUTS)]
+        length = 1 if contender.form == STREAM else spec.receptive_field
+        count = max(FEWEST_INPUTS, min(INPUTS, INPUT_BYTES // (length * clips[:, 0].nbytes)))
+        frames = [frame % clips.shape[1] for frame in range(count)]
         if contender.form == STREAM:
             inputs = [clips[:, frame] for frame in frames]
         else:

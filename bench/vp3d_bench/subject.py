@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vp3d_bench.definition import Definition
+from vp3d_bench.our_engines import open_ours
 from vp3d_deploy.bundle import Bundle, BundleError
-from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Engine
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Subject:
     bundle: Bundle
     threads: int
     folder: Path
-    _engines: dict[tuple[str, str], Engine] = field(default_factory=dict, repr=False)
+    _engines: dict[tuple[str, str, bool], Engine] = field(default_factory=dict, repr=False)
 
     @property
     def precisions(self) -> tuple[str, ...]:
@@ -70,11 +70,15 @@ class Subject:
             for name, spec in self.bundle.networks.items()
         }
 
-    def engine(self, name: str, precision: str) -> Engine:
-        """One of our engines on this bundle; streams of all lags share it."""
-        if (name, precision) not in self._engines:
-            self._engines[name, precision] = open_engine(self.bundle, name, precision, self.threads)
-        return self._engines[name, precision]
+    def engine(self, family: str, precision: str, timings: bool = False) -> Engine:
+        """One of our engines on this bundle; streams of all lags share it.
+
+        timings: opened so that it measures its runs by CUDA events, which costs some time itself.
+        """
+        key = (family, precision, timings)
+        if key not in self._engines:
+            self._engines[key] = open_ours(self.bundle, family, precision, self.threads, timings)
+        return self._engines[key]
 
     def native(self, precision: str) -> NativeEngine:
         """The native engine itself. Raises ImportError where it was not built."""

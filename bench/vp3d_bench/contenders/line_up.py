@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from vp3d_bench.contenders import ours
 from vp3d_bench.contenders.base import SEQUENCE, WINDOW, Contender, UnavailableError, not_installed
+from vp3d_bench.our_engines import OUR_ENGINES
 from vp3d_deploy.bundle import Bundle
 
 # What makes a contender; raises UnavailableError where it cannot take part.
@@ -32,7 +33,17 @@ _PEERS = (
     ("openvino-sequence-f32-dynamo", "openvino", "sequence_dynamo"),
     ("openvino-sequence-default", "openvino", "sequence_default"),
     ("openvino-sequence-graph", "openvino", "sequence_on_our_graph"),
+    ("torchcuda-strided-fp32", "torch_cuda", "strided_fp32"),
+    ("torchcuda-strided-half", "torch_cuda", "strided_half"),
+    ("torchcuda-compiled-half", "torch_cuda", "compiled_half"),
+    ("torchcuda-graph-fp32", "torch_cuda", "graph_fp32"),
+    ("torchcuda-graph-half", "torch_cuda", "graph_half"),
+    ("torchcuda-products-graph-half", "torch_cuda", "products_graph_half"),
+    ("torchcuda-sequence-fp32", "torch_cuda", "sequence_fp32"),
+    ("torchcuda-sequence-half", "torch_cuda", "sequence_half"),
 )
+# Contenders whose names begin so run on an NVIDIA GPU.
+GPU_FAMILIES = ("torchcuda", *(one.family for one in OUR_ENGINES.values() if one.on_gpu))
 
 
 def line_up(bundle: Bundle, lags: Sequence[int]) -> LineUp:
@@ -40,10 +51,10 @@ def line_up(bundle: Bundle, lags: Sequence[int]) -> LineUp:
     found: LineUp = {}
     for name, module, function in _PEERS:
         found[name] = _peer(module, function)
-    for engine in ours.LABELS:
+    for family in OUR_ENGINES:
         for precision in bundle.precisions:
-            members = [ours.form(engine, form, precision) for form in (WINDOW, SEQUENCE)]
-            members += [ours.stream(engine, precision, lag) for lag in lags]
+            members = [ours.form(family, form, precision) for form in (WINDOW, SEQUENCE)]
+            members += [ours.stream(family, precision, lag) for lag in lags]
             for member in members:
                 found[member.name] = _made(member)
     return found
@@ -61,6 +72,11 @@ def select(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
                 f"{', '.join(names)}, and patterns such as 'native-*'"
             )
     return [name for name in names if any(fnmatchcase(name, p) for p in patterns or ("*",))]
+
+
+def on_gpu(name: str) -> bool:
+    """Does the contender of this name run on an NVIDIA GPU?"""
+    return name.split("-")[0] in GPU_FAMILIES
 
 
 def _peer(module: str, function: str) -> Factory:

@@ -1,4 +1,4 @@
-"""Our engines: native and ONNX Runtime on the bundle's own graphs, in every form."""
+"""Our engines in every form: on processors, and on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from typing import Any
 import numpy as np
 
 from vp3d_bench.contenders.base import STREAM, WINDOW, Contender
+from vp3d_bench.our_engines import OUR_ENGINES
 from vp3d_bench.subject import Subject
 from vp3d_deploy.engines.base import Output
-
-# Those for CPUs, by what people call them.
-LABELS = {"onnx": "our ONNX", "native": "native"}
 
 
 class FormRunner:
     """`window` or `sequence` of an engine."""
 
     def __init__(
-        self, engine: str, form: str, precision: str, subject: Subject, shape: tuple[int, ...]
+        self,
+        family: str,
+        form: str,
+        precision: str,
+        subject: Subject,
+        shape: tuple[int, ...],
+        timings: bool = False,
     ) -> None:
-        opened = subject.engine(engine, precision)
-        self._call = opened.window if form == WINDOW else opened.sequence
-        if engine == "onnx":
-            # Its graphs are loaded when first used, which belongs to opening.
+        self._engine: Any = subject.engine(family, precision, timings)
+        self._call = self._engine.window if form == WINDOW else self._engine.sequence
+        if family != "native":
+            # Graphs and GPU programs are loaded when first used, which belongs to opening.
             frames = subject.bundle.spec.receptive_field
             self._call(np.zeros((1, frames, *shape[2:]), np.float32))
+
+    @property
+    def gpu_ms(self) -> float | None:
+        return self._engine.gpu_ms
 
     def prepare(self, keypoints: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(keypoints)
@@ -45,10 +53,20 @@ class StreamRunner:
     """Live streams at one lag, a row for each person."""
 
     def __init__(
-        self, engine: str, precision: str, lag: int, subject: Subject, shape: tuple[int, ...]
+        self,
+        family: str,
+        precision: str,
+        lag: int,
+        subject: Subject,
+        shape: tuple[int, ...],
+        timings: bool = False,
     ) -> None:
-        self.stream: Any = subject.engine(engine, precision).open_stream(lag)
+        self.stream: Any = subject.engine(family, precision, timings).open_stream(lag)
         self.stream.add_rows(shape[0])
+
+    @property
+    def gpu_ms(self) -> float | None:
+        return self.stream.gpu_ms
 
     def prepare(self, keypoints: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(keypoints)
@@ -63,31 +81,37 @@ class StreamRunner:
         self.stream.close()
 
 
-def form(engine: str, form: str, precision: str) -> Contender:
+def form(family: str, form: str, precision: str) -> Contender:
     """A "window" or "sequence" of an engine."""
+    ours = OUR_ENGINES[family]
+    opener = partial(FormRunner, family, form, precision)
     return Contender(
-        name=f"{engine}-{form}-{precision}",
-        label=f"{LABELS[engine]} {form}, {precision}",
-        family=engine,
+        name=f"{family}-{form}-{precision}",
+        label=f"{ours.label} {form}, {precision}",
+        family=family,
         form=form,
         precision=precision,
-        opener=partial(FormRunner, engine, form, precision),
+        opener=opener,
         ours=True,
+        timed_opener=partial(opener, timings=True) if ours.timed else None,
     )
 
 
-def stream(engine: str, precision: str, lag: int) -> Contender:
+def stream(family: str, precision: str, lag: int) -> Contender:
+    ours = OUR_ENGINES[family]
+    opener = partial(StreamRunner, family, precision, lag)
     return Contender(
-        name=stream_name(engine, precision, lag),
-        label=f"{LABELS[engine]} stream, {precision}, lag {lag}",
-        family=engine,
+        name=stream_name(family, precision, lag),
+        label=f"{ours.label} stream, {precision}, lag {lag}",
+        family=family,
         form=STREAM,
         precision=precision,
-        opener=partial(StreamRunner, engine, precision, lag),
+        opener=opener,
         lag=lag,
         ours=True,
+        timed_opener=partial(opener, timings=True) if ours.timed else None,
     )
 
 
-def stream_name(engine: str, precision: str, lag: int) -> str:
-    return f"{engine}-stream-{precision}@{lag}"
+def stream_name(family: str, precision: str, lag: int) -> str:
+    return f"{family}-stream-{precision}@{lag}"
