@@ -251,7 +251,7 @@ class FakeGpu:
 
 
 class FakeCudaDriver:
-    """The functions of libcuda that vp3d_deploy/engines/cuda_graph.py calls."""
+    """The functions of libcuda that vp3d_deploy/engines/cuda_driver.py names."""
 
     SUCCESS, INVALID, UNSUPPORTED = 0, 1, 900
 

@@ -11,7 +11,7 @@ import pytest
 from tensorrt_contract.double import tensorrt_double
 from tensorrt_contract.gpu_double import FakeCudaDriver, FakeGpu
 from tensorrt_contract.guarded import GuardedModule
-from vp3d_deploy.engines import cuda_graph, gpu, tensorrt_api, warn_once
+from vp3d_deploy.engines import cuda_driver, gpu, tensorrt_api, warn_once
 
 
 @dataclass
@@ -32,7 +32,7 @@ def install(patch: pytest.MonkeyPatch, version: str, device: FakeGpu | None = No
     patch.setitem(sys.modules, "pycuda", package)
     patch.setitem(sys.modules, "pycuda.driver", device.module)
     driver = FakeCudaDriver(device)
-    patch.setattr(cuda_graph, "_driver", lambda: driver)
+    patch.setattr(cuda_driver, "driver", lambda: driver)
     patch.setattr(gpu, "_OPEN", {})
     patch.setattr(warn_once, "_WARNED", set())
     patch.setattr(tensorrt_api, "_LOGGERS", {})

@@ -18,7 +18,8 @@ from bundles import random_bundle
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import load, tensorrt_versions
 from vp3d_deploy.engines import open_engine
-from vp3d_deploy.engines.cuda_graph import FUNCTIONS, THREAD_LOCAL
+from vp3d_deploy.engines.cuda_driver import FUNCTIONS
+from vp3d_deploy.engines.cuda_graph import THREAD_LOCAL
 from vp3d_deploy.engines.gpu import open_gpu
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.tensorrt.build import build_engine
@@ -36,6 +37,14 @@ PROTOTYPES = {
     "cuGraphExecDestroy": "CUgraphExec",
     "cuGraphDestroy": "CUgraph",
     "cuGetErrorName": "CUresult, const char**",
+    "cuDeviceGetAttribute": "int*, CUdevice_attribute, CUdevice",
+    "cuModuleLoadData": "CUmodule*, const void*",
+    "cuModuleUnload": "CUmodule",
+    "cuModuleGetFunction": "CUfunction*, CUmodule, const char*",
+    "cuFuncSetAttribute": "CUfunction, CUfunction_attribute, int",
+    "cuOccupancyMaxActiveBlocksPerMultiprocessor": "int*, CUfunction, int, size_t",
+    "cuLaunchKernel": f"CUfunction, {', '.join(['unsigned int'] * 7)}, CUstream, void**, void**",
+    "cuLaunchCooperativeKernel": f"CUfunction, {', '.join(['unsigned int'] * 7)}, CUstream, void**",
 }
 C_TYPES = {
     "CUstream": ctypes.c_void_p,
@@ -45,6 +54,20 @@ C_TYPES = {
     "CUgraphExec*": ctypes.POINTER(ctypes.c_void_p),
     "CUstreamCaptureMode": ctypes.c_int,
     "CUresult": ctypes.c_int,
+    "CUdevice": ctypes.c_int,
+    "CUdevice_attribute": ctypes.c_int,
+    "CUfunction": ctypes.c_void_p,
+    "CUfunction_attribute": ctypes.c_int,
+    "CUmodule": ctypes.c_void_p,
+    "CUfunction*": ctypes.POINTER(ctypes.c_void_p),
+    "CUmodule*": ctypes.POINTER(ctypes.c_void_p),
+    "const void*": ctypes.c_void_p,
+    "void**": ctypes.POINTER(ctypes.c_void_p),
+    "const char*": ctypes.c_char_p,
+    "int": ctypes.c_int,
+    "int*": ctypes.POINTER(ctypes.c_int),
+    "unsigned int": ctypes.c_uint,
+    "size_t": ctypes.c_size_t,
     "unsigned long long": ctypes.c_ulonglong,
     "const char**": ctypes.POINTER(ctypes.c_char_p),
 }

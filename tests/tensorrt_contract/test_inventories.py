@@ -115,5 +115,5 @@ def test_pycudas_inventory_holds_what_its_source_says() -> None:
     (overload,) = names["memcpy_htod_async"]["overloads"]
     assert overload["args"] == [["dest", "object"], ["src", "object"], ["stream", "object", "None"]]
     assert names["Stream"]["methods"]["__init__"][0]["args"][1] == ["flags", "int", "0"]
-    # CUDA's graphs are not among them: vp3d_deploy/engines/cuda_graph.py calls the driver itself.
+    # CUDA's graphs are not among them: vp3d_deploy/engines/cuda_driver.py calls the driver itself.
     assert not [name for name in names if "raph" in name and "raphics" not in name]

@@ -3,89 +3,14 @@
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from vp3d_deploy.engines.cuda_graph import CudaGraph, CudaGraphError
 from vp3d_deploy.engines.gpu import Gpu
+from vp3d_deploy.engines.repeated import Repeated, Stopwatch
 from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
 
-# TensorRT sets itself up in the first run of a shape, which cannot be captured.
-_RUNS_BEFORE_CAPTURE = 2
 _FLOAT_BYTES = 4
-
-
-class Repeated:
-    """The same work again and again: from the third time on as one captured CUDA graph.
-
-    problem: why there is no graph, once capturing has failed; the work goes on without.
-    """
-
-    def __init__(self, gpu: Gpu, stream: Any, work: Callable[[], None], graphs: bool) -> None:
-        self._gpu, self._graphs = gpu, graphs
-        self._stream: Any = stream
-        self._work: Callable[[], None] | None = work
-        self._n_runs = 0
-        self._graph: CudaGraph | None = None
-        self.problem: str | None = None
-
-    def run(self) -> None:
-        """Put the work into the stream."""
-        due = self._graphs and self._n_runs == _RUNS_BEFORE_CAPTURE
-        self._n_runs += 1
-        if due and self._graph is None and self.problem is None:
-            self._capture()
-        assert self._work is not None
-        if self._graph is not None:
-            self._graph.launch()
-        else:
-            self._work()
-
-    def close(self) -> None:
-        """Let everything go at once: what pycuda frees later may find no context."""
-        if self._graph is not None:
-            self._graph.close()
-        self._graph = self._work = self._stream = None
-
-    def _capture(self) -> None:
-        assert self._work is not None
-        self._stream.synchronize()
-        try:
-            self._graph = CudaGraph(self._stream.handle, self._work)
-        except (CudaGraphError, TensorRTError, self._gpu.refusal) as error:
-            self.problem = str(error)
-            warnings.warn(
-                f"runs without a CUDA graph, which takes longer: {error}", RuntimeWarning,
-                stacklevel=2,
-            )  # fmt: skip
-
-
-class Stopwatch:
-    """CUDA events around a run. ms: of the last one, None before or where it is off."""
-
-    def __init__(self, gpu: Gpu, stream: Any, enabled: bool) -> None:
-        self._stream: Any = stream
-        self._events = (gpu.event(), gpu.event()) if enabled else None
-        self.ms: float | None = None
-
-    def start(self) -> None:
-        if self._events:
-            self._events[0].record(self._stream)
-
-    def stop(self) -> None:
-        if self._events:
-            self._events[1].record(self._stream)
-
-    def read(self) -> None:
-        """Once the stream is synchronised."""
-        if self._events:
-            self.ms = self._events[0].time_till(self._events[1])
-
-    def close(self) -> None:
-        self._events = self._stream = None
 
 
 class FormRunner:
@@ -206,7 +131,9 @@ class FormRunner:
 
     def _begin(self, shape: tuple[int, ...]) -> None:
         """Views of the buffers, and the work, for the shape that the execution has."""
-        self._repeated = Repeated(self._gpu, self._stream, self._enqueue, self._use_graphs)
+        self._repeated = Repeated(
+            self._gpu, self._stream, self._enqueue, self._use_graphs, (TensorRTError,)
+        )
         self._shape = shape
         for name, flat in self._host.items():
             own = self._execution.shape(name)

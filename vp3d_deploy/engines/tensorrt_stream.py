@@ -18,8 +18,8 @@ import numpy as np
 from vp3d_deploy.bundle import Bundle, EngineEntry
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
-from vp3d_deploy.engines.tensorrt_api import Execution, Plan
-from vp3d_deploy.engines.tensorrt_form import Repeated, Stopwatch
+from vp3d_deploy.engines.repeated import Repeated, Stopwatch
+from vp3d_deploy.engines.tensorrt_api import Execution, Plan, TensorRTError
 
 _FLOAT_BYTES = 4
 
@@ -172,7 +172,8 @@ class _Group:
         self._host["keypoints"][...] = 0
         self._front = 0
         self._runs = [
-            Repeated(gpu, stream, partial(self._enqueue, front), graphs) for front in (0, 1)
+            Repeated(gpu, stream, partial(self._enqueue, front), graphs, (TensorRTError,))
+            for front in (0, 1)
         ]
         for place in range(self._n_places):
             self.clear(place)
