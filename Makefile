@@ -4,6 +4,7 @@
 # make setup  the virtual environment alone (.venv, with everything a CPU machine can use)
 # make bindings          fetch NVIDIA's TensorRT bindings, which the tests compare with
 # make pycuda-inventory  compile pycuda, and write anew what the tests know of it
+# make gpu    everything about this machine's NVIDIA GPU, and one file to send (docs/gpu.md)
 # make bench  measure a network of 243 frames and 1024 channels beside what one would use instead
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ni
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
 
 .PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp test-asan \
-  test-tsan test-aarch64 aarch64-if-possible bench clean
+  test-tsan test-aarch64 aarch64-if-possible bench gpu clean
 
 setup: $(READY)
 
@@ -110,6 +111,13 @@ bench: $(READY)
 	@mkdir -p $(BENCH)
 	$(BIN)/python -m vp3d_bench.networks $(BENCH)/243f_1024.vp3d
 	$(BIN)/python -m vp3d_bench $(BENCH)/243f_1024.vp3d -o $(BENCH)/243f_1024.json
+
+# WHEELHOUSE=DIR installs without a network; SYSTEM_TORCH=1 uses the packages of $(PYTHON);
+# GPU_ARGS="--only tests" and others: python3 -m vp3d_bench.gpu_report --help.
+gpu:
+	@PYTHONPATH=bench $(PYTHON) -m vp3d_bench.gpu_report \
+	  $(if $(WHEELHOUSE),--wheelhouse "$(WHEELHOUSE)") $(if $(SYSTEM_TORCH),--system-torch) \
+	  $(GPU_ARGS)
 
 clean:
 	rm -rf build $(VENV)

@@ -1,0 +1,112 @@
+"""The benchmark: one network of random weights, everybody who runs on the GPU, many people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vp3d_bench.gpu_report.part import FAILED, PASSED, SKIPPED, Outcome, Run
+
+CONTENDERS = ("cuda-*", "tensorrt-*", "onnxcuda-*", "torchcuda-*", "native-stream-*")
+PEOPLE = (1, 4, 16, 64, 256, 1024)
+# People that one run of a TensorRT stream advances, in bundles beside the one with single rows.
+STREAM_ROWS = (16, 64, 256, 1024)
+QUICK_PEOPLE, QUICK_STREAM_ROWS = (1, 64, 1024), (1024,)
+_NO_ENGINES = 2
+
+
+def make_network(run: Run) -> Outcome:
+    """The bundle to measure: by default 243 frames, 1024 channels, every precision."""
+    given = run.options.bundle
+    if given is not None:
+        return Outcome(PASSED, f"{given} is measured")
+    command = run.module("vp3d_bench.networks", str(bundle_of(run)))
+    return Outcome.of(run.shell.call(command, "network"))
+
+
+def build_engines(run: Run) -> Outcome:
+    """TensorRT engines: of every graph for one person a run, and of streams for crowds."""
+    bundle = bundle_of(run)
+    commands = [[str(bundle)]] if run.options.bundle is None else []
+    for rows in stream_rows(run):
+        commands.append([str(bundle), "--out", str(crowd_bundle(run, rows)), "--forms", "stream",
+                         "--stream-rows", str(rows)])  # fmt: skip
+    problems = []
+    for arguments in commands:
+        ended = run.shell.call(run.module("vp3d_bench.gpu_engines", *arguments), "engines")
+        if ended.code == _NO_ENGINES:
+            return Outcome(SKIPPED, ended.reason())
+        if not ended.ok:
+            problems.append(f"{Path(arguments[-1]).name}: {ended.reason()}")
+    return Outcome(FAILED, "; ".join(problems)) if problems else Outcome(PASSED)
+
+
+def measure(run: Run) -> Outcome:
+    """vp3d-bench on the network, and on its copies whose TensorRT streams take crowds."""
+    people = [str(count) for count in (QUICK_PEOPLE if run.options.quick else PEOPLE)]
+    results: dict[str, Any] = {}
+    problems, notes = [], []
+    power, why = power_options(run)
+    if why:
+        notes.append(f"no energy: {why}")
+    arguments = ["--people", *people, "--contenders", *CONTENDERS, *power]
+    problems += _bench(run, bundle_of(run), arguments, results)
+    for rows in stream_rows(run):
+        if crowd_bundle(run, rows).exists():
+            crowd = ["--people", str(rows), "--contenders", "tensorrt-stream-*"]
+            problems += _bench(run, crowd_bundle(run, rows), crowd, results)
+    found = {"results": results, "plots": plots(run)}
+    if problems:
+        return Outcome(FAILED, "; ".join(problems), found)
+    return Outcome(PASSED, "; ".join(notes), found)
+
+
+def bundle_of(run: Run) -> Path:
+    """The bundle that is measured."""
+    given: Path | None = run.options.bundle
+    return given if given is not None else run.output / "243f_1024.vp3d"
+
+
+def crowd_bundle(run: Run, rows: int) -> Path:
+    return run.output / f"{bundle_of(run).stem}_rows{rows}.vp3d"
+
+
+def stream_rows(run: Run) -> tuple[int, ...]:
+    return QUICK_STREAM_ROWS if run.options.quick else STREAM_ROWS
+
+
+def plots(run: Run) -> list[str]:
+    """Pictures in the folder of results, by their paths in it."""
+    found = [path for suffix in ("png", "svg") for path in run.output.glob(f"*/*.{suffix}")]
+    return sorted(str(path.relative_to(run.output)) for path in found)
+
+
+def power_options(run: Run) -> tuple[list[str], str]:
+    """Options of vp3d-bench that measure energy, or none and why."""
+    number = ["--power-gpu", "0"] if len(run.gpus) > 1 else ["--power"]
+    opened = "open_source(0)" if len(run.gpus) > 1 else "open_source()"
+    program = f"from vp3d_bench.power import open_source; {opened}.close()"
+    ended = run.shell.call([run.python, "-c", program], "power", show=False)
+    if ended.ok:
+        return number, ""
+    return [], ended.reason().rpartition("PowerError: ")[2]
+
+
+def _bench(run: Run, bundle: Path, arguments: list[str], results: dict[str, Any]) -> list[str]:
+    """One run of vp3d-bench, its result into `results`; what went wrong."""
+    name = bundle.stem
+    output = run.output / f"{name}.json"
+    output.unlink(missing_ok=True)
+    command = run.module("vp3d_bench", str(bundle), "-o", str(output), *arguments)
+    if run.options.quick:
+        command += ["--quick", "--rounds", "10"]
+    if not run.can_import("matplotlib"):
+        command.append("--no-plots")
+    # As nvidia-smi numbers them, so that power is read of the GPU that computes.
+    ended = run.shell.call(command, f"bench-{name}", env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    try:
+        results[name] = json.loads(output.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        return [f"vp3d-bench {name}: {ended.reason()}" if not ended.ok else f"{name}: {error}"]
+    return [] if ended.ok else [f"vp3d-bench {name}: {ended.reason()}"]
