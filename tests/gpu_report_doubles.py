@@ -32,7 +32,7 @@ class FakeShell:
         self.logs = folder / "logs"
         self.timeout_s = 1.0
         self.answers = dict(answers or {})
-        self.outputs = dict(outputs or {})
+        self.outputs = {"import json": "{}", **(outputs or {})}
         self.calls: list[list[str]] = []
         self.environments: list[Mapping[str, str]] = []
         self.said: list[str] = []
@@ -64,8 +64,8 @@ class FakeShell:
         return ""
 
     def called(self, word: str) -> list[list[str]]:
-        """The commands that have this word."""
-        return [command for command in self.calls if any(word in part for part in command)]
+        """The commands that have this word among theirs."""
+        return [command for command in self.calls if word in command]
 
 
 def options(**given: Any) -> SimpleNamespace:

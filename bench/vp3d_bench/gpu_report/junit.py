@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,8 @@ from vp3d_bench.gpu_report.part import FAILED, PASSED, SKIPPED, Outcome
 from vp3d_bench.gpu_report.shell import Ended
 
 _NO_TESTS = 5
+# A module that skips itself: "('tests/gpu/test_x.py', 20, 'Skipped: needs a GPU')".
+_MODULE_SKIPPED = re.compile(r"""Skipped: (.*)['"]\)$""")
 
 
 def test_results(path: Path) -> list[dict[str, Any]]:
@@ -63,5 +66,17 @@ def _result(case: ElementTree.Element) -> dict[str, Any]:
         element = case.find(tag)
         if element is not None:
             result["outcome"] = outcome
-            result["reason"] = (element.get("message") or element.text or "").strip()
+            result["reason"] = _reason(element)
     return result
+
+
+def _reason(element: ElementTree.Element) -> str:
+    """Of a module that could not be collected, the message says no more than that."""
+    message, text = element.get("message", "").strip(), (element.text or "").strip()
+    if message and not message.startswith("collection "):
+        return message
+    skipped = _MODULE_SKIPPED.search(text)
+    if skipped:
+        return skipped[1]
+    errors = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
+    return (errors or text.splitlines() or [message])[-1]
