@@ -53,6 +53,110 @@ class Stream:
 
     def close(self) -> None: ...
 
+class CudaLaunch:
+    """One launch of a plan; its arguments' first four 8-byte words are to be addresses."""
+
+    @property
+    def kernel(self) -> str: ...
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def shared_bytes(self) -> int: ...
+    @property
+    def arguments(self) -> bytes: ...
+
+class CudaImage:
+    """What the CUDA kernels are told of live streams at one lag; needs no GPU.
+
+    FIXED_BYTES: shared memory of a block, beside `staged_bytes` of the cooperative kernel.
+    MOST_WARPS: of a block. NEAR_FRAME_BYTES: frames up to this size are copied to shared memory.
+    WIDE_COLUMNS: with so many columns `wide_launches` are to be preferred.
+    """
+
+    FIXED_BYTES: int
+    MOST_WARPS: int
+    NEAR_FRAME_BYTES: int
+    WIDE_COLUMNS: int
+
+    def __init__(
+        self,
+        weights: str | PathLike[str],
+        networks: dict[str, ModelSpec],
+        precision: str,
+        lag: int,
+        *,
+        blocks: int,
+        shared_bytes: int = 0,
+        tensor_columns: int = 0,
+    ) -> None: ...
+    @property
+    def blocks(self) -> int: ...
+    @property
+    def phases(self) -> int: ...
+    @property
+    def staged_bytes(self) -> int: ...
+    @property
+    def place_bytes(self) -> int:
+        """Of one stream's state on the device; zeros before its first frame."""
+
+    @property
+    def answer_floats(self) -> int:
+        """Of one row: the networks' answers one behind the other, J_out * 3 each."""
+
+    def take_bytes(self) -> np.ndarray:
+        """The image, uint8, not copied; once, for the host keeps its header alone afterwards."""
+
+    def columns(self, n_rows: int) -> int:
+        """How many columns the widest layer computes for so many streams."""
+
+    def frame_bytes(self, n_rows: int) -> int:
+        """Of a frame of so many streams."""
+
+    def write_frame(self, into: np.ndarray, rows: np.ndarray, keypoints: np.ndarray) -> int:
+        """into: (at least frame_bytes,) uint8. rows: (n, 2) uint32, frames seen and place.
+        keypoints: (n, J_in, F). Returns frame_bytes(n); allocates nothing."""
+
+    def advance(self, rows: np.ndarray) -> None:
+        """After a frame: what the rows have seen by then."""
+
+    def wide_launches(
+        self, n_rows: int, multiprocessors: int, shared_bytes: int
+    ) -> list[CudaLaunch]:
+        """Addresses are those of image, places, frame and answers."""
+
+class CudaClips:
+    """Packed weights for windows and sequences by the CUDA kernels; needs no GPU."""
+
+    def __init__(
+        self, weights: str | PathLike[str], networks: dict[str, ModelSpec], precision: str
+    ) -> None: ...
+    def take_bytes(self) -> np.ndarray:
+        """The image, uint8, not copied; once."""
+
+    def plan_window(self, batch: int, multiprocessors: int, shared_bytes: int) -> CudaPlan: ...
+    def plan_sequence(
+        self, batch: int, frames: int, multiprocessors: int, shared_bytes: int
+    ) -> CudaPlan: ...
+
+class CudaPlan:
+    """The launches of one shape of input, with memory of these sizes; answers: where each network's
+    begin, in bytes. Addresses of launches are those of image, input, workspace and answers."""
+
+    @property
+    def answer_frames(self) -> int: ...
+    @property
+    def input_bytes(self) -> int: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def answer_bytes(self) -> int: ...
+    @property
+    def answers(self) -> list[int]: ...
+    @property
+    def launches(self) -> list[CudaLaunch]: ...
+
 class MemoryReader:
     """Reads the same `n_bytes` of memory again and again, as a network's weights are read."""
 

@@ -28,11 +28,19 @@ class CudaFaultError(AssertionError):
 
 
 class FakeGpu:
-    """name, compute_capability: what the device says it is. capture_fails: no graphs here."""
+    """name, compute_capability, attributes: what the device says it is.
+
+    capture_fails: no graphs here.
+    """
 
     def __init__(self, name: str = "Orin", compute_capability: tuple[int, int] = (8, 7)) -> None:
         self.name, self.compute_capability = name, compute_capability
         self.capture_fails = False
+        self.attributes = {
+            "MULTIPROCESSOR_COUNT": 4,
+            "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 99 << 10,
+            "INTEGRATED": 0,
+        }
         self.memory: dict[int, bytearray] = {}
         self.locked: dict[int, int] = {}
         self.streams: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -114,6 +122,9 @@ class FakeGpu:
 
             def do_compute_capability(self) -> tuple[int, int]:
                 return gpu.compute_capability
+
+            def do_get_attribute(self, arg2: Any) -> int:
+                return gpu.attributes[arg2.name]
 
             def do_retain_primary_context(self) -> Any:
                 if gpu.primary is None:

@@ -27,6 +27,7 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuGraphExecDestroy": (_HANDLE,),
     "cuGraphDestroy": (_HANDLE,),
     "cuGetErrorName": (ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)),
+    "cuDeviceGet": (_INT_POINTER, ctypes.c_int),
     "cuDeviceGetAttribute": (_INT_POINTER, ctypes.c_int, ctypes.c_int),
     "cuModuleLoadData": (_HANDLE_POINTER, ctypes.c_void_p),
     "cuModuleUnload": (_HANDLE,),

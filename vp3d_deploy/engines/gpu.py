@@ -18,8 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from vp3d_deploy.engines import cuda_driver
+
 # CU_STREAM_NON_BLOCKING of cuda.h: no waiting for what the application puts into stream 0.
 _NON_BLOCKING = 1
+# CU_MEMHOSTALLOC_DEVICEMAP: the GPU may read and write it where it is.
+_MAPPED = 2
+# CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH, which pycuda has no name for.
+_COOPERATIVE_LAUNCH = 95
+# Page-locked memory through which large arrays are sent.
+_STAGE_BYTES = 4 << 20
 _DRIVER_FILE = Path("/sys/module/nvidia/version")
 _LOCK = threading.Lock()
 _OPEN: dict[int, Gpu] = {}
@@ -53,14 +61,18 @@ def count_gpus() -> int:
 
 
 class Gpu:
-    """name: as CUDA has it, for example "Orin". compute_capability: for example "8.7"."""
+    """name: as CUDA has it, for example "Orin". compute_capability: for example "8.7".
+
+    multiprocessors: how many it has. shared_bytes: the most shared memory that a block may ask for.
+    integrated: it shares the processor's memory, as on Jetson.
+    """
 
     def __init__(self, ordinal: int) -> None:
         try:
             import pycuda.driver as driver
         except ImportError as error:
             raise ImportError(
-                f"TensorRT engines run through pycuda, which does not load ({error}); "
+                f"engines on NVIDIA GPUs run through pycuda, which does not load ({error}); "
                 "pip install pycuda, with a CUDA toolkit at hand"
             ) from error
         self._driver: Any = driver
@@ -68,8 +80,15 @@ class Gpu:
             driver.init(0)
             device = driver.Device(ordinal)
             self._context = device.retain_primary_context()
+            attribute = driver.device_attribute
+            self.multiprocessors: int = device.get_attribute(attribute.MULTIPROCESSOR_COUNT)
+            self.shared_bytes: int = device.get_attribute(
+                attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+            )
+            self.integrated = bool(device.get_attribute(attribute.INTEGRATED))
         except driver.Error as error:
             raise GpuError(f"CUDA has no device {ordinal}: {error}") from error
+        self._ordinal = ordinal
         self.name: str = device.name()
         self.compute_capability = ".".join(str(part) for part in device.compute_capability())
 
@@ -92,6 +111,20 @@ class Gpu:
         except OSError:
             return "unknown"
 
+    @property
+    def cooperative(self) -> bool:
+        """Can it launch kernels whose blocks wait for each other? Raises GpuError without a driver
+        that can be asked."""
+        device, answer = ctypes.c_int(0), ctypes.c_int(0)
+        try:
+            cuda_driver.call("cuDeviceGet", ctypes.byref(device), self._ordinal)
+            cuda_driver.call(
+                "cuDeviceGetAttribute", ctypes.byref(answer), _COOPERATIVE_LAUNCH, device
+            )
+        except cuda_driver.CudaDriverError as error:
+            raise GpuError(str(error)) from error
+        return bool(answer.value)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """The primary context is current in this thread; what was before is again afterwards."""
@@ -101,7 +134,7 @@ class Gpu:
                 yield
             finally:
                 self._driver.Context.pop()
-        except self._driver.Error as error:
+        except (self._driver.Error, cuda_driver.CudaDriverError) as error:
             raise GpuError(f"CUDA: {error}") from error
 
     # The rest is to be called inside `active`.
@@ -116,9 +149,18 @@ class Gpu:
         """Device memory that holds anything: `clear` it in the stream that uses it."""
         return DeviceBuffer(self._driver, n_bytes)
 
-    def page_locked(self, shape: Sequence[int]) -> np.ndarray:
-        """float32 host memory that the GPU copies from and to by itself; `free_page_locked`."""
-        return self._driver.pagelocked_empty(tuple(shape), np.dtype(np.float32))
+    def page_locked(self, shape: Sequence[int], *, mapped: bool = False) -> np.ndarray:
+        """float32 host memory that the GPU copies from and to by itself; `free_page_locked`.
+
+        mapped: kernels may read and write it in its place, at its `device_pointer`.
+        """
+        flags = _MAPPED if mapped else 0
+        return self._driver.pagelocked_empty(tuple(shape), np.dtype(np.float32), mem_flags=flags)
+
+    def device_pointer(self, array: np.ndarray) -> int:
+        """Where kernels find an array of mapped page-locked memory."""
+        memory: Any = array.base
+        return memory.get_device_pointer()
 
     def free_page_locked(self, array: np.ndarray) -> None:
         """The array must not be touched afterwards."""
@@ -127,6 +169,22 @@ class Gpu:
 
     def upload(self, buffer: DeviceBuffer, array: np.ndarray, stream: Any) -> None:
         self._driver.memcpy_htod_async(buffer.pointer, array, stream)
+
+    def send(self, buffer: DeviceBuffer, array: np.ndarray, stream: Any) -> None:
+        """All of a large uint8 array, from anywhere in memory; it has arrived when this returns."""
+        stage = self.page_locked([_STAGE_BYTES // 4])
+        try:
+            room = stage.view(np.uint8)
+            for start in range(0, len(array), _STAGE_BYTES):
+                piece = room[: len(array) - start]
+                piece[...] = array[start : start + len(piece)]
+                self._driver.memcpy_htod_async(buffer.pointer + start, piece, stream)
+                stream.synchronize()
+        finally:
+            self.free_page_locked(stage)
+
+    def copy(self, to: DeviceBuffer, source: DeviceBuffer, n_bytes: int, stream: Any) -> None:
+        self._driver.memcpy_dtod_async(to.pointer, source.pointer, n_bytes, stream)
 
     def download(self, array: np.ndarray, buffer: DeviceBuffer, stream: Any) -> None:
         self._driver.memcpy_dtoh_async(array, buffer.pointer, stream)

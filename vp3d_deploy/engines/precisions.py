@@ -9,6 +9,7 @@ from __future__ import annotations
 # precision where that is exact enough (vp3d_export/graphs/forms.py). int8 is used by name alone.
 DEFAULT_PRECISIONS = {
     "tensorrt": ("fp16", "fp32", "int8"),
+    "cuda": ("fp16", "fp32", "int8"),
     "native": ("fp16", "fp32", "int8"),
     "onnx": ("fp32", "fp16", "int8"),
 }

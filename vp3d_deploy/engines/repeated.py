@@ -30,7 +30,7 @@ class Repeated:
         graphs: bool,
         refusals: tuple[type[Exception], ...] = (),
     ) -> None:
-        self._refusals = (CudaDriverError, gpu.refusal, *refusals)
+        self._refusals: tuple[type[Exception], ...] = (CudaDriverError, gpu.refusal, *refusals)
         self._graphs = graphs
         self._stream: Any = stream
         self._work: Callable[[], None] | None = work

@@ -1,0 +1,179 @@
+"""Our own CUDA kernels (kernels/cuda) on an NVIDIA GPU, in every form and at any lag.
+
+A frame of every live stream is one launch; docs/cuda.md says how. The kernels come with this
+package where nvcc was at hand when it was installed, and pycuda and the GPU's driver run them:
+nothing else of CUDA is needed on the device.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from vp3d_deploy.bundle import FORMS, Bundle, BundleError
+from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.cuda_clips import Clips
+from vp3d_deploy.engines.cuda_kernels import Kernels
+from vp3d_deploy.engines.cuda_stream import CudaStream, StreamProgram
+from vp3d_deploy.engines.gpu import GpuError, open_gpu
+from vp3d_deploy.engines.native import NOT_BUILT
+from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
+
+LAUNCHES = ("auto", "step", "phases", "wide")
+
+
+class CudaEngine:
+    """Packs the bundle's weights for the GPU when a form or lag is first used; needs no graphs.
+
+    launch: how a live frame runs: "step" is one cooperative launch; "phases" one launch for each
+    layer, for devices without cooperative launches; "wide" the same with blocks that share many
+    streams' columns; "auto" what fits the device and the number of streams.
+    zero_copy: kernels read frames and write answers in the host's memory; by default where GPU and
+    processor share it.
+    graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
+    device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
+    fp32 and int8 that the bundle has.
+    Safe to call from several threads: calls take turns, streams with streams of their own.
+    Raises ImportError without pycuda or without the kernels, GpuError without a GPU that they run
+    on, BundleError for damaged or foreign weights, ValueError for an unknown launch.
+    """
+
+    name = "cuda"
+    forms = FORMS
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        precision: str | None = None,
+        threads: int | None = None,
+        *,
+        launch: str = "auto",
+        zero_copy: bool | None = None,
+        graphs: bool = True,
+        timings: bool = False,
+        device: int = 0,
+    ) -> None:
+        if launch not in LAUNCHES:
+            raise ValueError(f"launch {launch!r} is not known; choose one of {', '.join(LAUNCHES)}")
+        native = _native()
+        self.gpu = open_gpu(device)
+        if launch == "step" and not self.gpu.cooperative:
+            raise GpuError(f'{self.gpu.name} has no cooperative launches; take launch="phases"')
+        order = DEFAULT_PRECISIONS["cuda"]
+        self.precision = precision or next(p for p in order if p in bundle.precisions)
+        self._networks = dict(bundle.networks)
+        weights = next(g.weights for g in bundle.graphs if g.precision == self.precision)
+        self._weights = bundle.file(weights)
+        self._launch, self._graphs, self._timings = launch, graphs, timings
+        self._zero_copy = self.gpu.integrated if zero_copy is None else zero_copy
+        self._error = native.WeightsError
+        self._programs: dict[int, StreamProgram] = {}
+        self._streams: list[CudaStream] = []
+        self._clips: Clips | None = None
+        self._last_run = threading.local()
+        self._lock = threading.RLock()
+        self._closed = False
+        with self.gpu.active():
+            self._kernels = Kernels(self.gpu)
+
+    @property
+    def lags(self) -> Sequence[int]:
+        return range(self._networks["pose"].lookahead + 1)
+
+    @property
+    def gpu_ms(self) -> float | None:
+        """How long the GPU took for this thread's last `window` or `sequence`, copies included;
+        None unless the engine was opened with timings=True."""
+        return getattr(self._last_run, "gpu_ms", None)
+
+    def window(self, keypoints: np.ndarray) -> Output:
+        return self._run("window", keypoints)
+
+    def sequence(self, keypoints: np.ndarray) -> Output:
+        return self._run("sequence", keypoints)
+
+    def open_stream(self, lag: int) -> CudaStream:
+        """Streams whose answers trail by `lag` frames; see `CudaStream`."""
+        if lag not in self.lags:
+            raise ValueError(f"lag {lag} is not one of 0 to {self.lags[-1]}")
+        with self._lock:
+            self._refuse_if_closed()
+            with self.gpu.active():
+                stream = CudaStream(
+                    self.gpu,
+                    self._kernels,
+                    self._program(lag),
+                    launch=self._launch,
+                    zero_copy=self._zero_copy,
+                    graphs=self._graphs,
+                    timings=self._timings,
+                )
+            self._streams = [s for s in self._streams if not s.closed]
+            self._streams.append(stream)
+        return stream
+
+    def close(self) -> None:
+        """Give all memory back, on the host and on the device; open streams are closed too."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for stream in self._streams:
+                stream.close()
+            self._streams.clear()
+            with self.gpu.active():
+                if self._clips is not None:
+                    self._clips.close()
+                    self._clips = None
+                for program in self._programs.values():
+                    program.close()
+                self._programs.clear()
+                self._kernels.close()
+
+    def _run(self, form: str, keypoints: np.ndarray) -> Output:
+        with self._lock:
+            self._refuse_if_closed()
+            with self.gpu.active():
+                if self._clips is None:
+                    self._clips = self._checked(
+                        Clips,
+                        self.gpu,
+                        self._kernels,
+                        self._weights,
+                        self._networks,
+                        self.precision,
+                        graphs=self._graphs,
+                        timings=self._timings,
+                    )
+                output = self._clips.run(form, keypoints)
+                self._last_run.gpu_ms = self._clips.gpu_ms
+                return output
+
+    def _program(self, lag: int) -> StreamProgram:
+        if lag not in self._programs:
+            self._programs[lag] = self._checked(
+                StreamProgram, self.gpu, self._weights, self._networks, self.precision, lag
+            )
+        return self._programs[lag]
+
+    def _checked(self, make, *arguments, **options):  # type: ignore[no-untyped-def]
+        """What is made of the weights file; what is wrong with that is the bundle's fault."""
+        try:
+            return make(*arguments, **options)
+        except self._error as error:
+            raise BundleError(str(error)) from None
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RuntimeError("this engine is closed; open its bundle again")
+
+
+def _native():  # type: ignore[no-untyped-def]
+    """The compiled module, which packs weights for the kernels."""
+    try:
+        import vp3d_deploy._native as native
+    except ImportError as error:
+        raise ImportError(NOT_BUILT) from error
+    return native

@@ -1,0 +1,132 @@
+"""The CUDA kernels that were installed with this package, loaded on one GPU, and their launches.
+
+They come as one fatbin (kernels/cuda, kernels/cmake/Fatbin.cmake): machine code for a list of
+architectures, and PTX that the driver compiles for newer ones.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vp3d_deploy.engines import cuda_driver
+from vp3d_deploy.engines.cuda_driver import CudaDriverError, call, check
+from vp3d_deploy.engines.gpu import Gpu, GpuError
+
+FATBIN = "kernels.fatbin"
+# The oldest GPUs that there is code for (kernels/cmake/Fatbin.cmake).
+OLDEST = (7, 5)
+NOT_BUILT = (
+    "vp3d-deploy was installed without its CUDA kernels; install it again where the CUDA toolkit's "
+    "nvcc is on the PATH"
+)
+# CUDA_ERROR_NO_BINARY_FOR_GPU, _INVALID_PTX, _UNSUPPORTED_PTX_VERSION.
+_NO_CODE = (209, 218, 222)
+# CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, and what a function may have without asking.
+_SHARED_BYTES, _SHARED_BYTES_UNASKED = 8, 48 << 10
+
+
+def fatbin() -> bytes:
+    """The kernels as they were installed, beside the native module; ImportError without them."""
+    import vp3d_deploy._native as _native
+
+    try:
+        return Path(_native.__file__).with_name(FATBIN).read_bytes()
+    except OSError as error:
+        raise ImportError(f"{NOT_BUILT} ({error})") from error
+
+
+class Kernels:
+    """Functions by name. To be made, used and closed in the GPU's context.
+
+    Raises ImportError where no kernels were built, GpuError where this GPU has no code among them.
+    """
+
+    def __init__(self, gpu: Gpu) -> None:
+        code = fatbin()
+        major, minor = (int(part) for part in gpu.compute_capability.split("."))
+        if (major, minor) < OLDEST:
+            raise GpuError(
+                f"the CUDA engine runs on GPUs of compute capability {OLDEST[0]}.{OLDEST[1]} and "
+                f"later, and this {gpu.name} has {gpu.compute_capability}; use another engine"
+            )
+        self._module = ctypes.c_void_p()
+        self._functions: dict[str, ctypes.c_void_p] = {}
+        self._shared: dict[str, int] = {}
+        try:
+            call("cuModuleLoadData", ctypes.byref(self._module), code)
+        except CudaDriverError as error:
+            if error.code not in _NO_CODE:
+                raise
+            raise GpuError(
+                f"the CUDA kernels that were installed have no code for this {gpu.name} of compute "
+                f"capability {gpu.compute_capability} under a driver for CUDA {gpu.cuda_version} "
+                f"({error}); install vp3d-deploy again on this device, or with "
+                f"-C cmake.define.CMAKE_CUDA_ARCHITECTURES={major}{minor}"
+            ) from error
+
+    def function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
+        """Its handle; it may be launched with so much dynamic shared memory from then on."""
+        if name not in self._functions:
+            handle = ctypes.c_void_p()
+            call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
+            self._functions[name] = handle
+        if shared_bytes > self._shared.get(name, _SHARED_BYTES_UNASKED):
+            call("cuFuncSetAttribute", self._functions[name], _SHARED_BYTES, shared_bytes)
+            self._shared[name] = shared_bytes
+        return self._functions[name]
+
+    def blocks_at_once(self, name: str, threads: int, shared_bytes: int) -> int:
+        """How many blocks of a launch a multiprocessor holds at the same time."""
+        answer = ctypes.c_int(0)
+        handle = self.function(name, shared_bytes)
+        call(
+            "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+            ctypes.byref(answer),
+            handle,
+            threads,
+            shared_bytes,
+        )
+        return answer.value
+
+    def close(self) -> None:
+        """No launch may be under way."""
+        if self._module.value:
+            call("cuModuleUnload", self._module)
+            self._module.value = None
+        self._functions.clear()
+
+
+class Launch:
+    """A kernel with its grid and parameters, to be put into streams again and again.
+
+    parameters: ctypes objects, one for each parameter of the kernel. cooperative: all blocks are on
+    the device at the same time, or the driver refuses the launch.
+    """
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        name: str,
+        *,
+        blocks: int,
+        threads: int,
+        shared_bytes: int,
+        parameters: Sequence[Any],
+        cooperative: bool = False,
+    ) -> None:
+        function = kernels.function(name, shared_bytes)
+        self._shape = (function, blocks, 1, 1, threads, 1, 1, shared_bytes)
+        # The array holds addresses alone: what they point at has to stay.
+        self._parameters = tuple(parameters)
+        addresses = [ctypes.addressof(parameter) for parameter in self._parameters]
+        self._addresses = (ctypes.c_void_p * len(addresses))(*addresses)
+        self._what = "cuLaunchCooperativeKernel" if cooperative else "cuLaunchKernel"
+        self._more = () if cooperative else (None,)
+        self._call = getattr(cuda_driver.driver(), self._what)
+
+    def put(self, stream: int) -> None:
+        """Into the stream with this handle. The parameters are copied now."""
+        check(self._what, self._call(*self._shape, stream, self._addresses, *self._more))

@@ -1,0 +1,139 @@
+"""What live streams at one lag run on the GPU: an image of weights and tables, and launches."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+from vp3d_deploy.engines.cuda_kernels import Kernels, Launch
+from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu, GpuError
+from vp3d_deploy.spec import ModelSpec
+
+STEP, PHASE = "vp3d_stream_step", "vp3d_stream_phase"
+# Blocks have as many warps as the kernels allow: of a small layer each has little enough to do.
+_LANES = 32
+# Tensor cores take 16 columns in one pass over the weights, dot products 4: they pay from the first
+# column on that would need a second pass. Computed, not yet measured.
+_TENSOR_COLUMNS = 5
+# Asynchronous copies to shared memory, which staging weights there takes, came with this one.
+_STAGES_FROM = (8, 0)
+
+
+class StreamProgram:
+    """image: what kernels/python tells of it. weights: the image on the device.
+
+    To be made and closed in the GPU's context. Raises the native module's WeightsError.
+    """
+
+    def __init__(
+        self, gpu: Gpu, weights: Path, networks: Mapping[str, ModelSpec], precision: str, lag: int
+    ) -> None:
+        from vp3d_deploy._native import CudaImage
+
+        stages = tuple(int(part) for part in gpu.compute_capability.split(".")) >= _STAGES_FROM
+        self.lag, self.networks = lag, dict(networks)
+        self.image = CudaImage(
+            weights,
+            self.networks,
+            precision,
+            lag,
+            blocks=gpu.multiprocessors,
+            shared_bytes=gpu.shared_bytes - CudaImage.FIXED_BYTES if stages else 0,
+            tensor_columns=_TENSOR_COLUMNS,
+        )
+        self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
+        packed = self.image.take_bytes()
+        self.weights = gpu.allocate(len(packed))
+        try:
+            gpu.send(self.weights, packed, gpu.stream())
+        except BaseException:
+            self.weights.free()
+            raise
+
+    @property
+    def step_bytes(self) -> int:
+        """Shared memory of a block of the cooperative kernel."""
+        return self.image.FIXED_BYTES + self.image.staged_bytes
+
+    def fits_at_once(self, kernels: Kernels) -> bool:
+        """Are all blocks of a step on the device at the same time? They wait for each other."""
+        at_once = kernels.blocks_at_once(STEP, self.threads, self.step_bytes)
+        return at_once * self._gpu.multiprocessors >= self.image.blocks
+
+    def close(self) -> None:
+        self.weights.free()
+
+    def launches(self, kernels: Kernels, kind: str, n_rows: int, memory: Memory) -> list[Launch]:
+        """One frame of `n_rows` streams, in the order of the stream that they are put into."""
+        if kind == "step":
+            return [self._step(kernels, memory)]
+        if kind == "phases":
+            return [self._phase(kernels, memory, phase) for phase in range(self.image.phases)]
+        return [
+            Launch(
+                kernels,
+                wide.kernel,
+                blocks=wide.blocks,
+                threads=wide.threads,
+                shared_bytes=wide.shared_bytes,
+                parameters=[addressed(wide.arguments, *memory.addresses(self))],
+            )
+            for wide in self.image.wide_launches(
+                n_rows, self._gpu.multiprocessors, self._gpu.shared_bytes
+            )
+        ]
+
+    def _step(self, kernels: Kernels, memory: Memory) -> Launch:
+        # The cooperative launch, which pycuda lacks (cuda_driver.py), is what makes the driver
+        # refuse a grid that is not on the device at once. Without it the barrier would hang there.
+        return Launch(
+            kernels,
+            STEP,
+            blocks=self.image.blocks,
+            threads=self.threads,
+            shared_bytes=self.step_bytes,
+            parameters=[
+                addressed(bytes(32), *memory.addresses(self)),
+                ctypes.c_uint64(memory.arrivals.pointer),
+            ],
+            cooperative=True,
+        )
+
+    def _phase(self, kernels: Kernels, memory: Memory, phase: int) -> Launch:
+        return Launch(
+            kernels,
+            PHASE,
+            blocks=self.image.blocks,
+            threads=self.threads,
+            shared_bytes=self.image.FIXED_BYTES,
+            parameters=[addressed(bytes(32), *memory.addresses(self)), ctypes.c_int32(phase)],
+        )
+
+
+class Memory:
+    """The addresses that a frame's kernels are given, beside the image's."""
+
+    def __init__(self, places: DeviceBuffer, arrivals: DeviceBuffer, frame: int, answers: int):
+        self.places, self.arrivals = places, arrivals
+        self.frame, self.answers = frame, answers
+
+    def addresses(self, program: StreamProgram) -> tuple[int, int, int, int]:
+        return program.weights.pointer, self.places.pointer, self.frame, self.answers
+
+
+def addressed(arguments: bytes, *addresses: int) -> ctypes.Array[ctypes.c_char]:
+    """A kernel's arguments with their first words, four addresses, filled in."""
+    buffer = ctypes.create_string_buffer(arguments, len(arguments))
+    struct.pack_into("=4Q", buffer, 0, *addresses)
+    return buffer
+
+
+def check_launch(program: StreamProgram, kernels: Kernels, kind: str) -> None:
+    """Raises GpuError where this device cannot run `kind`."""
+    if kind == "step" and not program.fits_at_once(kernels):
+        raise GpuError(
+            f"the cooperative kernel's {program.image.blocks} blocks are not on this device at "
+            'once; take launch="phases"'
+        )

@@ -1,0 +1,225 @@
+"""Live streams on the GPU: their state stays there, and a frame of all of them is one launch.
+
+A stream's state is a *place*, one piece of a buffer that grows by doubling; a row knows its place
+and how many frames it has seen, which is what the kernels are told of it with every frame. Two
+*turns* hold what a frame under way needs, so that the next can be pushed meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.cuda_kernels import Kernels
+from vp3d_deploy.engines.cuda_program import Memory, StreamProgram, check_launch
+from vp3d_deploy.engines.cuda_turn import Turn
+from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
+
+# Frames that may be under way at the same time.
+TURNS = 2
+
+
+class CudaStream:
+    """Streams at one lag; calls from several threads take turns.
+
+        stream.push_async(keypoints)   # returns at once
+        ...                            # whatever there is to do meanwhile
+        output = stream.result()       # waits
+
+    `step` is both in one. Arrays that are returned are valid until the call after the next.
+    """
+
+    def __init__(
+        self,
+        gpu: Gpu,
+        kernels: Kernels,
+        program: StreamProgram,
+        *,
+        launch: str,
+        zero_copy: bool,
+        graphs: bool,
+        timings: bool,
+    ) -> None:
+        """To be called in the GPU's context."""
+        self.closed = False
+        self._gpu, self._kernels, self._program = gpu, kernels, program
+        self._asked, self._zero_copy, self._graphs = launch, zero_copy, graphs
+        self._few = self._launch_of_few()
+        self._stream = gpu.stream()
+        self._arrivals = gpu.allocate(8)
+        # Blocks count their arrivals at barriers from zero, and never again from zero.
+        gpu.clear(self._arrivals, 0, 8, self._stream)
+        self._places: DeviceBuffer | None = None
+        self._n_places = 0
+        self._free: list[int] = []
+        # What the kernels are told of each row: frames it has seen, and its place.
+        self._rows = np.zeros((0, 2), np.uint32)
+        self._turns = [Turn(gpu, program, self._stream, timings) for _ in range(TURNS)]
+        self._next = 0
+        self._under_way: list[Turn] = []
+        self._ms: float | None = None
+        self._lock = threading.Lock()
+        self._arrange()
+
+    @property
+    def n_rows(self) -> int:
+        return len(self._rows)
+
+    @property
+    def lag(self) -> int:
+        return self._program.lag
+
+    @property
+    def launch(self) -> str:
+        """How frames of so many streams run: "step", "phases" or "wide"."""
+        if self._asked != "auto":
+            return self._asked
+        wide = self._program.image.columns(self.n_rows) >= self._program.image.WIDE_COLUMNS
+        return "wide" if wide else self._few
+
+    @property
+    def bytes_per_row(self) -> int:
+        """What one row keeps on the device between frames."""
+        return self._program.image.place_bytes
+
+    @property
+    def gpu_ms(self) -> float | None:
+        """How long the GPU took for the last frame that was waited for, copies included; None
+        without timings."""
+        return self._ms
+
+    def add_rows(self, count: int) -> None:
+        if count < 0:
+            raise ValueError(f"{count} streams cannot be added")
+        with self._lock, self._gpu.active():
+            self._be_idle("rows are added")
+            self._make_places(self.n_rows + count)
+            taken = [self._free.pop() for _ in range(count)]
+            for place in taken:
+                assert self._places is not None
+                size = self.bytes_per_row
+                self._gpu.clear(self._places, place * size, size, self._stream)
+            new = np.array([(0, place) for place in taken], np.uint32).reshape(-1, 2)
+            self._rows = np.concatenate([self._rows, new])
+            self._arrange()
+
+    def remove_rows(self, rows: list[int]) -> None:
+        with self._lock, self._gpu.active():
+            self._be_idle("rows are removed")
+            wrong = [row for row in rows if not 0 <= row < self.n_rows]
+            if wrong:
+                raise ValueError(f"row {wrong[0]} is not one of the {self.n_rows} open streams")
+            gone = sorted(set(rows))
+            self._free += self._rows[gone, 1].tolist()
+            self._rows = np.delete(self._rows, gone, axis=0)
+            self._arrange()
+
+    def step(self, keypoints: np.ndarray) -> Output:
+        with self._lock, self._gpu.active():
+            self._be_idle("another is stepped")
+            self._begin(keypoints, alone=True)
+            return self._end()
+
+    def push_async(self, keypoints: np.ndarray) -> None:
+        """Put one frame of every stream under way, as `step` takes it, and return at once.
+
+        keypoints may be written to again at once. Raises RuntimeError where two frames are under
+        way: take the result of the first.
+        """
+        with self._lock, self._gpu.active():
+            self._refuse_if_closed()
+            if len(self._under_way) == TURNS:
+                raise RuntimeError(f"{TURNS} frames are under way; take a result first")
+            self._begin(keypoints, alone=False)
+
+    def result(self) -> Output:
+        """The answers to the oldest frame that was pushed; waits for them."""
+        with self._lock, self._gpu.active():
+            self._refuse_if_closed()
+            if not self._under_way:
+                raise RuntimeError("no frame is under way; push one first")
+            return self._end()
+
+    def close(self) -> None:
+        """Give all memory back; the streams are gone, and frames under way with them."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+            with self._gpu.active():
+                self._stream.synchronize()
+                self._under_way.clear()
+                for turn in self._turns:
+                    turn.close()
+                self._arrivals.free()
+                if self._places is not None:
+                    self._places.free()
+                del self._stream
+            self._rows = self._rows[:0]
+
+    def _launch_of_few(self) -> str:
+        if self._asked != "auto":
+            check_launch(self._program, self._kernels, self._asked)
+            return self._asked
+        fits = self._gpu.cooperative and self._program.fits_at_once(self._kernels)
+        return "step" if fits else "phases"
+
+    def _begin(self, keypoints: np.ndarray, alone: bool) -> None:
+        """Put a frame into the stream; if it is alone there, the stream itself is waited for."""
+        turn = self._turns[self._next]
+        image = self._program.image
+        image.write_frame(turn.frame, self._rows, keypoints)
+        if self.n_rows:
+            turn.run(alone)
+        # Not before: a frame that was refused has not been seen.
+        image.advance(self._rows)
+        self._next = (self._next + 1) % TURNS
+        self._under_way.append(turn)
+
+    def _end(self) -> Output:
+        turn = self._under_way.pop(0)
+        if self.n_rows:
+            turn.wait()
+            self._ms = turn.stopwatch.ms
+        return turn.answer()
+
+    def _be_idle(self, what: str) -> None:
+        self._refuse_if_closed()
+        if self._under_way:
+            raise RuntimeError(f"frames are under way; take their results before {what}")
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            raise RuntimeError("these streams are closed; open new ones")
+
+    def _make_places(self, count: int) -> None:
+        """Room for so many streams. What is there stays as it is, also where there is no room."""
+        if count <= self._n_places:
+            return
+        wanted = max(count, 2 * self._n_places)
+        size = self.bytes_per_row
+        larger = self._gpu.allocate(wanted * size)
+        if self._places is not None:
+            self._gpu.copy(larger, self._places, self._n_places * size, self._stream)
+            self._stream.synchronize()
+            self._places.free()
+        self._free += range(wanted - 1, self._n_places - 1, -1)
+        self._places, self._n_places = larger, wanted
+
+    def _arrange(self) -> None:
+        """Make the turns fit the rows there are."""
+        kind = self.launch
+        image = self._program.image
+        # Blocks copy a small frame to their shared memory and read it there again and again; what
+        # is larger they would read again and again in the host's memory.
+        near = kind == "step" and image.frame_bytes(self.n_rows) <= image.NEAR_FRAME_BYTES
+        for turn in self._turns:
+            turn.make_room(self.n_rows, self._zero_copy)
+            if self._places is None or not self.n_rows:
+                continue
+            frame, answers = turn.pointers(self._zero_copy and near, self._zero_copy)
+            memory = Memory(self._places, self._arrivals, frame, answers)
+            launches = self._program.launches(self._kernels, kind, self.n_rows, memory)
+            turn.repeat(launches, self._graphs)

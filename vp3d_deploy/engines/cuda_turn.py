@@ -1,0 +1,129 @@
+"""One frame of live streams under way: memory on both sides, and the work that fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.cuda_kernels import Launch
+from vp3d_deploy.engines.cuda_program import StreamProgram
+from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
+from vp3d_deploy.engines.repeated import Repeated, Stopwatch
+
+_FLOAT_BYTES = 4
+
+
+class Turn:
+    """To be used in the GPU's context, by one thread at a time.
+
+    frame: where the next frame is to be written, uint8 in page-locked memory.
+    """
+
+    def __init__(self, gpu: Gpu, program: StreamProgram, stream: Any, timings: bool) -> None:
+        self._gpu, self._program = gpu, program
+        self._stream: Any = stream
+        self.stopwatch = Stopwatch(gpu, stream, timings)
+        self._done: Any = gpu.event()
+        self._alone = True
+        self._room = -1
+        self._host: list[np.ndarray] = []
+        self._device: list[DeviceBuffer] = []
+        self._repeated: Repeated | None = None
+
+    def make_room(self, n_rows: int, mapped: bool) -> None:
+        """For so many streams; no frame may be under way."""
+        image = self._program.image
+        if n_rows > self._room:
+            room = max(1, n_rows, 2 * self._room)
+            floats = image.frame_bytes(room) // _FLOAT_BYTES, room * image.answer_floats
+            self._free()
+            for count in floats:
+                self._host.append(self._gpu.page_locked([count], mapped=mapped))
+                self._device.append(self._gpu.allocate(count * _FLOAT_BYTES))
+            self._room = room
+        self.frame = self._host[0].view(np.uint8)
+        self._frame = self.frame[: image.frame_bytes(n_rows)]
+        self._answers = self._host[1][: n_rows * image.answer_floats]
+        self._arrays = [
+            np.zeros((n_rows, spec.joints_out, 3), np.float32)
+            for spec in self._program.networks.values()
+        ]
+        self._output = Output(self._arrays[0], self._arrays[1] if self._arrays[1:] else None)
+
+    def pointers(self, frame_is_mapped: bool, answers_are_mapped: bool) -> tuple[int, int]:
+        """Where kernels are to find the frame and put the answers; what is not mapped is copied."""
+        self._mapped = (frame_is_mapped, answers_are_mapped)
+        frame, answers = (
+            self._gpu.device_pointer(host) if mapped else device.pointer
+            for host, device, mapped in zip(self._host, self._device, self._mapped, strict=True)
+        )
+        return frame, answers
+
+    def repeat(self, launches: Sequence[Launch], graphs: bool) -> None:
+        """What runs put into the stream from now on, between the copies."""
+        self._drop_work()
+        handle = self._stream.handle
+
+        def work() -> None:
+            if not self._mapped[0]:
+                self._gpu.upload(self._device[0], self._frame, self._stream)
+            for launch in launches:
+                launch.put(handle)
+            if not self._mapped[1]:
+                self._gpu.download(self._answers, self._device[1], self._stream)
+
+        self._repeated = Repeated(self._gpu, self._stream, work, graphs)
+
+    def run(self, alone: bool) -> None:
+        """Put the frame's work into the stream. alone: no other is put there before `wait`."""
+        assert self._repeated is not None
+        self.stopwatch.start()
+        self._repeated.run()
+        self.stopwatch.stop()
+        self._alone = alone
+        if not alone:
+            self._done.record(self._stream)
+
+    def wait(self) -> None:
+        if self._alone:
+            self._stream.synchronize()
+        else:
+            self._done.synchronize()
+        self.stopwatch.read()
+
+    def answer(self) -> Output:
+        """Valid until the turn comes again."""
+        each = self._answers.reshape(-1, self._program.image.answer_floats // 3, 3)
+        start = 0
+        for array in self._arrays:
+            joints = array.shape[1]
+            np.copyto(array, each[:, start : start + joints])
+            start += joints
+        return self._output
+
+    def close(self) -> None:
+        """The stream must be idle."""
+        self._drop_work()
+        self._free()
+        self.stopwatch.close()
+        self._done = self._stream = None
+
+    def _drop_work(self) -> None:
+        if self._repeated is not None:
+            self._repeated.close()
+            self._repeated = None
+
+    def _free(self) -> None:
+        """The memory; views of it must not be used afterwards."""
+        self._drop_work()
+        self._room = -1
+        for buffer in self._device:
+            buffer.free()
+        self._device.clear()
+        self.frame = self._frame = self._answers = np.zeros(0, np.float32)
+        for array in self._host:
+            self._gpu.free_page_locked(array)
+        self._host.clear()
