@@ -90,7 +90,8 @@ def power_options(run: Run) -> tuple[list[str], str]:
     ended = run.shell.call([run.python, "-c", program], "power", show=False)
     if ended.ok:
         return number, ""
-    return [], ended.reason().rpartition("PowerError: ")[2]
+    _, _, said = ended.tail[-1].rpartition("PowerError: ") if ended.tail else ("", "", "")
+    return [], said or ended.reason()
 
 
 def _bench(run: Run, bundle: Path, arguments: list[str], results: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import site
@@ -24,9 +25,13 @@ _PTX = "90-virtual"
 _PROGRAM = """\
 import json, sys
 from importlib import metadata
-found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-print(json.dumps({"python": sys.version.split()[0], "packages": dict(sorted(found.items()))}))
+found = {(d.metadata["Name"] or "").lower(): d.version for d in metadata.distributions()}
+known = {name: version for name, version in sorted(found.items()) if name.startswith(PREFIXES)}
+print(json.dumps({"python": sys.version.split()[0], "packages": known}))
 """
+# Packages that figures may depend on; what else a person has installed is nobody's business.
+_PREFIXES = ("vp3d", "numpy", "onnx", "torch", "triton", "tensorrt", "pycuda", "nvidia", "cuda",
+             "pytest", "safetensors")  # fmt: skip
 
 
 def set_up(run: Run) -> Outcome:
@@ -68,9 +73,8 @@ def pip(run: Run) -> list[str]:
 
 def installed(run: Run) -> dict[str, Any]:
     """The environment's Python and the versions of its packages."""
-    import json
-
-    said = run.shell.output([run.python, "-c", _PROGRAM])
+    program = _PROGRAM.replace("PREFIXES", repr(_PREFIXES))
+    said = run.shell.output([run.python, "-c", program])
     return {} if said is None else dict(json.loads(said))
 
 

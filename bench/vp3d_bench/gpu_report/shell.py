@@ -45,9 +45,10 @@ class Ended:
         )
         if self.timed_out:
             return (
-                f"ended after {self.seconds:.0f} s, which is too long; its last line: {said:.300}"
+                f"ended after {self.seconds:.0f} s, which is too long; its last line: {said:.300} "
+                f"(see {self.log.name})"
             )
-        return f"exit code {self.code}: {said:.300}"
+        return f"exit code {self.code}: {said:.300} (see {self.log.name})"
 
 
 class Shell:

@@ -13,6 +13,8 @@ from vp3d_bench.gpu_report.part import FAILED, PASSED, SKIPPED, Outcome, Run
 # What compute-sanitizer returns when it has found something.
 FOUND_SOMETHING = 86
 _PROGRAM = "compute-sanitizer"
+# Of a Python whose packages are seen too, plugins of pytest are not wanted.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 # "ERROR SUMMARY: 2 errors"; "RACECHECK SUMMARY: 1 hazard displayed (1 error, 0 warnings)".
 _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:errors?|hazards?)")
 
@@ -20,8 +22,8 @@ _SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+) (?:errors?|hazards?)"
 def run_tests(run: Run) -> Outcome:
     report = run.output / "tests.xml"
     report.unlink(missing_ok=True)
-    frames = {"VP3D_GPU_FRAMES": str(run.options.drift_frames)}
-    ended = run.shell.call(_pytest(run, "gpu", report), "tests", env=frames)
+    env = {**ALONE, "VP3D_GPU_FRAMES": str(run.options.drift_frames)}
+    ended = run.shell.call(_pytest(run, "gpu", report), "tests", env=env)
     return outcome_of_tests(ended, report)
 
 
@@ -43,7 +45,7 @@ def _sanitized(run: Run, tool: str) -> Outcome:
     run.shell.logs.mkdir(parents=True, exist_ok=True)
     command = [program, "--tool", tool, "--error-exitcode", str(FOUND_SOMETHING), "--log-file",
                str(said), *_pytest(run, "gpu and sanitizer", report)]  # fmt: skip
-    ended = run.shell.call(command, tool)
+    ended = run.shell.call(command, tool, env=ALONE)
     counts = summaries(said)
     outcome = outcome_of_tests(ended, report)
     found = {"errors": sum(counts), "summaries": len(counts), **outcome.found}

@@ -44,7 +44,7 @@ def test_output_goes_to_the_terminal_and_into_the_log(shell: Shell, terminal: io
 def test_a_failure_is_told_by_its_last_line(shell: Shell) -> None:
     ended = shell.call(python("import sys; print('why', file=sys.stderr); sys.exit(3)"), "some")
     assert not ended.ok
-    assert ended.reason() == "exit code 3: why"
+    assert ended.reason() == "exit code 3: why (see some.log)"
 
 
 def test_a_program_that_is_not_there_is_a_failure(shell: Shell) -> None:

@@ -189,4 +189,5 @@ def test_the_run_for_drift_is_as_long_as_asked(tmp_path: Path) -> None:
 
     run, shell = fake_run(tmp_path, {"pytest": answer}, drift_frames=1_000_000)
     assert tests_part.run_tests(run).status == PASSED
-    assert shell.environments == [{"VP3D_GPU_FRAMES": "1000000"}]
+    (environment,) = shell.environments
+    assert environment["VP3D_GPU_FRAMES"] == "1000000"
