@@ -1,6 +1,7 @@
 #include "isa.hpp"
 
 #include <stdexcept>
+#include <utility>
 
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
@@ -24,6 +25,14 @@ static bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 4)) != 0;
 }
+
+// Zen 4 executes instructions of 512 bits as two of 256. Its family is 19h, as Zen 3's, which has
+// none.
+[[maybe_unused]] static bool is_zen4() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(0, &a, &b, &c, &d) == 0 || b != 0x68747541U) return false;  // "Auth"enticAMD
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (a >> 8 & 0xFU) + (a >> 20 & 0xFFU) == 0x19U;
+}
 #endif
 
 // VP3D_KERNELS_NAME says that the compiler knew that instruction set (cmake/InstructionSets.cmake).
@@ -37,7 +46,10 @@ std::vector<const KernelSet*> supported_kernels() {
       avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #ifdef VP3D_KERNELS_AVX512VNNI
-  if (avx512 && __builtin_cpu_supports("avx512vnni")) kernels.push_back(&avx512vnni_kernels());
+  if (avx512 && __builtin_cpu_supports("avx512vnni")) {
+    kernels = {&avx512vnni_kernels(), &avx512vnni_zen4_kernels()};
+    if (is_zen4()) std::swap(kernels[0], kernels[1]);
+  }
 #endif
 #ifdef VP3D_KERNELS_AVX512
   if (avx512) kernels.push_back(&avx512_kernels());

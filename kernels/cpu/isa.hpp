@@ -13,6 +13,7 @@ const KernelSet& avx2_kernels();
 const KernelSet& avxvnni_kernels();
 const KernelSet& avx512_kernels();
 const KernelSet& avx512vnni_kernels();
+const KernelSet& avx512vnni_zen4_kernels();
 const KernelSet& neon_kernels();
 const KernelSet& neondot_kernels();
 

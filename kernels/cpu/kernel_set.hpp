@@ -15,8 +15,8 @@ std::uint64_t read_bytes(const std::byte* data, std::int64_t bytes) {
   unroll<kRegisters>([&](auto i) { sums[i] = S::int_zero(); });
   for (std::int64_t at = 0; at + kStep <= bytes; at += kStep) {
     const auto* from = reinterpret_cast<const std::int32_t*>(data + at);
-    unroll<kStep / 64>([&](auto line) {
-      S::prefetch(reinterpret_cast<const char*>(from) + kPrefetchBytes + line * 64);
+    unroll<kStep / kLineBytes>([&](auto line) {
+      S::prefetch(reinterpret_cast<const char*>(from) + kPrefetchBytes + line * kLineBytes);
     });
     unroll<kRegisters>([&](auto i) {
       sums[i] = S::int_add(sums[i], S::load_int32(from + i * S::kLanes));
@@ -43,12 +43,13 @@ VP3D_FLATTEN std::int64_t multiply_adds(std::int64_t repeats, float* sink) {
   ColumnsPacked<typename P::Element, P::kColumns> columns{elements};
   const typename P::Weight* w = weights;
   std::int64_t count = kElements;
-  typename Full::Sums sums;
+  typename Full::Sums one[1];
+  typename Full::Sums& sums = one[0];
   Full::clear(sums);
   for (std::int64_t i = 0; i < repeats; ++i) {
     // What might be something else each time, so that nothing is computed once for all.
     __asm__ volatile("" : "+r"(columns.at), "+r"(w), "+r"(count));
-    Full::add(sums, w, columns, count);
+    Full::add(one, w, 0, columns, count, [](const typename P::Weight*) {});
   }
   typename P::Sum total = P::zero();
   unroll<P::kColumns>([&](auto n) {

@@ -16,10 +16,27 @@ struct Avx512Vnni : Avx512 {
     return _mm512_dpbusd_epi32(sums, inputs, weights);
   }
 };
+
+// For processors that run 512 bits as two halves: there, widening half precision to 512 bits takes
+// longer than twice to 256, and few columns cost more than half the width of their products.
+struct Avx512VnniInHalves : Avx512Vnni {
+  using HalfSet = Avx2;
+};
+
+constexpr KernelSet in_halves() {
+  KernelSet kernels = kernel_set<Avx512Vnni>("avx512vnni-zen4");
+  kernels.f16 = &layer_kernel<FloatProduct<Avx512VnniInHalves, Half>>;
+  return kernels;
+}
 }  // namespace
 
 const KernelSet& avx512vnni_kernels() {
   static constexpr KernelSet kernels = kernel_set<Avx512Vnni>("avx512vnni");
+  return kernels;
+}
+
+const KernelSet& avx512vnni_zen4_kernels() {
+  static constexpr KernelSet kernels = in_halves();
   return kernels;
 }
 

@@ -12,6 +12,8 @@ struct Portable {
   static constexpr int kColumns = 2;
   static constexpr int kIntColumns = 2;
   static constexpr int kInPlaceColumns = 3;
+  static constexpr int kPairedColumns = 0;
+  static constexpr int kIntPairedColumns = 0;
   static constexpr int float_chains(int) { return 1; }
   static constexpr int int_chains(int) { return 1; }
 
@@ -21,6 +23,7 @@ struct Portable {
   typedef std::int32_t Int __attribute__((vector_size(16)));
 
   static VP3D_INLINE void prefetch(const char* at) { __builtin_prefetch(at); }
+  static VP3D_INLINE void prefetch_l2(const char* at) { __builtin_prefetch(at, 0, 2); }
 
   static VP3D_INLINE Float zero() { return Float{}; }
   static VP3D_INLINE Float load(const float* from) {

@@ -20,7 +20,8 @@ template <class P, int... I>
 VP3D_INLINE auto in_place_tile(std::int64_t n, std::integer_sequence<int, I...>) {
   using In = typename P::InPlace;
   static_assert(Tile<In, 1>::kPanel == Tile<P, 1>::kPanel);
-  static constexpr decltype(&Tile<In, 1>::in_place) kTable[] = {&Tile<In, I + 1>::in_place...};
+  static constexpr decltype(&Tile<In, 1>::in_place_share) kTable[] = {
+      &Tile<In, I + 1>::in_place_share...};
   return kTable[n - 1];
 }
 
@@ -64,18 +65,21 @@ void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
   const std::int64_t n = call.n_columns;
   const auto run = packed_tile<P>(n, std::make_integer_sequence<int, P::kColumns>{});
   const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
-  const std::int64_t block = kPackedBytes / (packed_stride(n) * static_cast<std::int64_t>(sizeof(Element)));
+  const std::int64_t block =
+      kPackedBytes / (packed_stride(n) * static_cast<std::int64_t>(sizeof(Element)));
   constexpr std::int64_t kGroup = kPartialBytes / (kPanel * P::kColumns * 4);
   for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
     const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
     for (std::int64_t begin = 0; begin < elements; begin += block) {
       const std::int64_t end = std::min(begin + block, elements);
-      pack_columns<typename P::Set, Element, P::kInputs>(call, 0, n, begin, end - begin, scratch.packed);
+      pack_columns<typename P::Set, Element, P::kInputs>(call, 0, n, begin, end - begin,
+                                                         scratch.packed);
       for (std::int64_t panel = group; panel < group_end; ++panel) {
         const Weight* weights = reinterpret_cast<const Weight*>(share.weights) +
                                 (panel * elements + begin) * kPanel * P::kInputs;
         run(call, weights, (share.first_panel + panel) * kPanel, 0, scratch.packed, end - begin,
-            begin == 0, end == elements, scratch.partial + (panel - group) * n * kPanel);
+            begin == 0, end == elements, scratch.partial + (panel - group) * n * kPanel,
+            {reinterpret_cast<const char*>(weights) + kFetchBytes, Tile<P, 1>::kLines});
       }
     }
   }
@@ -93,6 +97,7 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
       std::min<std::int64_t>(kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)),
                              kPackedBytes / (kMostTiles * kTileStride * sizeof(Element)));
   constexpr std::int64_t kGroup = kPartialBytes / (kChunkColumns * 4 * kPanel);
+  constexpr std::int64_t kLines = Tile<P, 1>::kLines;
   using Numbers = std::make_integer_sequence<int, P::kColumns>;
   const Scratch<P> scratch(memory);
   const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
@@ -115,12 +120,18 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
           const typename Wide::Weight* weights;
           if constexpr (std::is_same_v<P, Wide>) weights = stored;
           else weights = P::widen(stored, count * kPanel, scratch.widened);
+          const auto* next =
+              reinterpret_cast<const char*>(stored + elements * kPanel * P::kInputs);
           const std::int64_t row = (share.first_panel + panel) * kPanel;
           for (std::int64_t t = 0; t < tiling.tiles; ++t) {
             const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
-            packed_tile<Wide>(n, Numbers{})(call, weights, row, chunk + first,
-                                            scratch.packed + t * kTileStride * count, count, begin == 0,
-                                            begin + count == elements, partial);
+            // The first tile brings this panel's weights near; the others, those of the next one.
+            const std::int64_t others = tiling.tiles - 1;
+            const auto lines = static_cast<int>(t > 0 ? (kLines + others - 1) / others : 0);
+            const Fetch fetch{next + (t - 1) * lines * kLineBytes * (count / kUnrolled), lines};
+            packed_tile<Wide>(n, Numbers{})(
+                call, weights, row, chunk + first, scratch.packed + t * kTileStride * count, count,
+                begin == 0, begin + count == elements, partial, fetch);
             partial += n * kPanel;
           }
         }
@@ -132,8 +143,6 @@ void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
 // A LayerKernel.
 template <class P>
 void layer_kernel(const LayerCall& call, const Share& share, std::byte* scratch) {
-  using Weight = typename P::Weight;
-  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
   if (call.n_columns == 0) return;
   if (call.n_columns > P::Set::kInPlaceColumns) {
     if (call.n_columns <= P::kColumns) return one_tile<P>(call, share, scratch);
@@ -141,13 +150,8 @@ void layer_kernel(const LayerCall& call, const Share& share, std::byte* scratch)
       return many_tiles<P, P>(call, share, scratch);
     return many_tiles<P, typename P::Wide>(call, share, scratch);
   }
-  const auto run = in_place_tile<P>(
-      call.n_columns, std::make_integer_sequence<int, P::Set::kInPlaceColumns>{});
-  const auto* weights = reinterpret_cast<const Weight*>(share.weights);
-  for (std::int64_t panel = 0; panel < share.n_panels; ++panel) {
-    run(call, weights, (share.first_panel + panel) * kPanel);
-    weights += call.layer->taps * call.layer->tap_inputs * kPanel;
-  }
+  in_place_tile<P>(call.n_columns,
+                   std::make_integer_sequence<int, P::Set::kInPlaceColumns>{})(call, share);
 }
 
 }  // namespace vp3d::cpu

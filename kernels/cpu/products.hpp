@@ -25,6 +25,7 @@ struct FloatProduct {
 
   static constexpr int kInputs = 1;  // of an element
   static constexpr int kColumns = S::kColumns;
+  static constexpr int kPairedColumns = S::kPairedColumns;
   static constexpr int chains(int columns) { return S::float_chains(columns); }
 
   static VP3D_INLINE Sum zero() { return S::zero(); }
@@ -64,6 +65,7 @@ struct Int8Product {
 
   static constexpr int kInputs = 4;
   static constexpr int kColumns = S::kIntColumns;
+  static constexpr int kPairedColumns = S::kIntPairedColumns;
   static constexpr int chains(int columns) { return S::int_chains(columns); }
 
   static VP3D_INLINE Sum zero() { return S::int_zero(); }

@@ -6,6 +6,8 @@ struct Neon {
   static constexpr int kColumns = 6;  // 24 of 32 registers hold sums
   static constexpr int kIntColumns = 4;
   static constexpr int kInPlaceColumns = 4;
+  static constexpr int kPairedColumns = 0;
+  static constexpr int kIntPairedColumns = 0;
   static constexpr int float_chains(int columns) { return columns <= 2 ? 2 : 1; }
   static constexpr int int_chains(int) { return 1; }
 
@@ -15,6 +17,7 @@ struct Neon {
   using Int = int32x4_t;
 
   static VP3D_INLINE void prefetch(const char* at) { __builtin_prefetch(at); }
+  static VP3D_INLINE void prefetch_l2(const char* at) { __builtin_prefetch(at, 0, 2); }
 
   static VP3D_INLINE Float zero() { return vdupq_n_f32(0.0F); }
   static VP3D_INLINE Float load(const float* from) { return vld1q_f32(from); }

@@ -7,6 +7,8 @@ struct Avx2 {
   static constexpr int kColumns = 3;  // 12 of 16 registers hold sums
   static constexpr int kIntColumns = 2;      // products pass through registers of their own
   static constexpr int kInPlaceColumns = 3;  // that are read where they lie, at most
+  static constexpr int kPairedColumns = 1;   // in place, two panels at once, at most
+  static constexpr int kIntPairedColumns = 0;
   static constexpr int float_chains(int columns) { return columns == 1 ? 2 : 1; }
   static constexpr int int_chains(int) { return 1; }
   using HalfSet = Avx2;
@@ -15,6 +17,7 @@ struct Avx2 {
   using Int = __m256i;
 
   static VP3D_INLINE void prefetch(const char* at) { _mm_prefetch(at, _MM_HINT_T0); }
+  static VP3D_INLINE void prefetch_l2(const char* at) { _mm_prefetch(at, _MM_HINT_T1); }
 
   static VP3D_INLINE Float zero() { return _mm256_setzero_ps(); }
   static VP3D_INLINE Float load(const float* from) { return _mm256_loadu_ps(from); }
@@ -82,16 +85,17 @@ struct Avx512 {
   static constexpr int kColumns = 12;  // 24 of 32 registers hold sums
   static constexpr int kIntColumns = 8;
   static constexpr int kInPlaceColumns = 4;
+  static constexpr int kPairedColumns = 4;
+  static constexpr int kIntPairedColumns = 1;
   static constexpr int float_chains(int columns) { return columns == 1 ? 4 : columns <= 3 ? 2 : 1; }
   static constexpr int int_chains(int columns) { return columns == 1 ? 2 : 1; }
-  // Widening half precision to 512 bits takes longer than twice to 256, and costs few columns more
-  // than half the width of their products.
-  using HalfSet = Avx2;
+  using HalfSet = Avx512;
 
   using Float = __m512;
   using Int = __m512i;
 
   static VP3D_INLINE void prefetch(const char* at) { _mm_prefetch(at, _MM_HINT_T0); }
+  static VP3D_INLINE void prefetch_l2(const char* at) { _mm_prefetch(at, _MM_HINT_T1); }
 
   static VP3D_INLINE Float zero() { return _mm512_setzero_ps(); }
   static VP3D_INLINE Float load(const float* from) { return _mm512_loadu_ps(from); }

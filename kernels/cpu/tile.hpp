@@ -1,6 +1,8 @@
 // One panel of output rows times N columns, sums in registers, for any product P (products.hpp).
 #pragma once
 
+#include <algorithm>
+
 #include "pack_columns.hpp"
 #include "products.hpp"
 
@@ -8,9 +10,19 @@ namespace vp3d::cpu {
 
 // Elements that are worked on between two checks of a loop's end.
 constexpr int kUnrolled = 4;
-// How far ahead of use weights are asked for. It runs past the end of a layer, into the weights of
-// the thread's next one.
+constexpr int kLineBytes = 64;
+// How far ahead of use weights are asked for: into the first-level cache where few columns wait for
+// little else, into the second where the columns fill the first. Both run past the end of a layer,
+// into the weights of the thread's next one.
 constexpr std::int64_t kPrefetchBytes = 3072;
+constexpr std::int64_t kFetchBytes = 16384;
+
+// What tiles of packed columns ask for while they multiply: `lines` cache lines for every kUnrolled
+// elements. Evenly spread requests hide behind the products; a burst of them would not.
+struct Fetch {
+  const char* at;
+  int lines;
+};
 
 // N columns where they lie.
 template <class Element, int N>
@@ -23,7 +35,9 @@ struct ColumnsInPlace {
 template <class Element, int N>
 struct ColumnsPacked {
   const Element* at;
-  VP3D_INLINE const Element* operator()(std::int64_t k, int n) const { return at + k * packed_stride(N) + n; }
+  VP3D_INLINE const Element* operator()(std::int64_t k, int n) const {
+    return at + k * packed_stride(N) + n;
+  }
 };
 
 template <class P, int N>
@@ -35,8 +49,11 @@ struct Tile {
   using Stored = typename P::Stored;
   static constexpr int kPanel = S::kVectors * S::kLanes;
   static constexpr int kWeights = kPanel * P::kInputs;  // of a panel, for one element
-  // Independent sums per output, where few columns alone would wait for the multiplier's latency.
-  static constexpr int kChains = P::chains(N);
+  static constexpr int kLines =  // of kUnrolled elements
+      kUnrolled * kWeights * static_cast<int>(sizeof(Weight)) / kLineBytes;
+  // Panels of which a single one would leave the multipliers waiting, for memory or for themselves,
+  // are worked on two at once: each is a stream of its own for the processor to fetch ahead.
+  static constexpr bool kPaired = N <= P::kPairedColumns;
 
   struct Sums {
     Sum at[N][S::kVectors];
@@ -46,25 +63,37 @@ struct Tile {
     unroll<N>([&](auto n) { unroll<S::kVectors>([&](auto v) { sums.at[n][v] = P::zero(); }); });
   }
 
-  // Adds the products of element k of every column with its weights.
-  template <class Columns>
-  static VP3D_INLINE void add_element(Sums& sums, const Weight* weights, const Columns& columns,
-                                      std::int64_t k) {
-    if constexpr (N <= S::kVectors) {
+  // Independent sums per output, where few columns alone would wait for the multiplier's latency.
+  // As many for a panel that is left over as for a pair: answers do not depend on how many threads
+  // share the panels, to the last bit.
+  static constexpr int kChains = kPaired ? std::max(1, P::chains(N) / 2) : P::chains(N);
+
+  // Adds the products of element k of every column with its weights, in each of M panels that lie
+  // `apart` weights from each other.
+  template <int M, class Columns>
+  static VP3D_INLINE void add_element(Sums (&sums)[M], const Weight* weights, std::int64_t apart,
+                                      const Columns& columns, std::int64_t k) {
+    if constexpr (N <= M * S::kVectors) {
       Sum x[N];
       unroll<N>([&](auto n) { x[n] = S::kept(P::broadcast(columns(k, n))); });
-      unroll<S::kVectors>([&](auto v) {
-        const Sum w = weights_of<N>(weights + v * S::kLanes * P::kInputs);
-        unroll<N>([&](auto n) { sums.at[n][v] = P::multiply_add(sums.at[n][v], x[n], w); });
+      unroll<M>([&](auto m) {
+        unroll<S::kVectors>([&](auto v) {
+          const Sum w = weights_of<N>(weights + m * apart + v * S::kLanes * P::kInputs);
+          unroll<N>([&](auto n) {
+            sums[m].at[n][v] = P::multiply_add(sums[m].at[n][v], x[n], w);
+          });
+        });
       });
     } else {
+      static_assert(M == 1, "so many columns need all registers for one panel");
       Sum w[S::kVectors];
-      unroll<S::kVectors>(
-          [&](auto v) { w[v] = weights_of<N>(weights + v * S::kLanes * P::kInputs); });
+      unroll<S::kVectors>([&](auto v) {
+        w[v] = weights_of<N>(weights + v * S::kLanes * P::kInputs);
+      });
       unroll<N>([&](auto n) {
         const Sum x = P::broadcast(columns(k, n));
         unroll<S::kVectors>(
-            [&](auto v) { sums.at[n][v] = P::multiply_add(sums.at[n][v], x, w[v]); });
+            [&](auto v) { sums[0].at[n][v] = P::multiply_add(sums[0].at[n][v], x, w[v]); });
       });
     }
   }
@@ -77,31 +106,36 @@ struct Tile {
     return w;
   }
 
-  template <class Columns>
-  static VP3D_INLINE void add(Sums& sums, const Weight* weights, const Columns& columns,
-                              std::int64_t count) {
-    Sums chains[kChains];
-    chains[0] = sums;
-    unroll<kChains - 1>([&](auto c) { clear(chains[c + 1]); });
+  // fetch: called for every kUnrolled elements.
+  template <int M, class Columns, class Fetching>
+  static VP3D_INLINE void add(Sums (&sums)[M], const Weight* weights, std::int64_t apart,
+                              const Columns& columns, std::int64_t count,
+                              const Fetching& fetch) {
+    Sums chains[kChains][M];
+    unroll<M>([&](auto m) {
+      chains[0][m] = sums[m];
+      unroll<kChains - 1>([&](auto c) { clear(chains[c + 1][m]); });
+    });
     std::int64_t k = 0;
     for (; k + kUnrolled <= count; k += kUnrolled) {
-      unroll<kUnrolled * kWeights * static_cast<int>(sizeof(Weight)) / 64>([&](auto line) {
-        S::prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes + line * 64);
-      });
+      fetch(weights);
       unroll<kUnrolled>([&](auto u) {
-        add_element(chains[u % kChains], weights + u * kWeights, columns, k + u);
+        add_element(chains[u % kChains], weights + u * kWeights, apart, columns, k + u);
       });
       weights += kUnrolled * kWeights;
     }
-    for (; k < count; ++k, weights += kWeights) add_element(chains[0], weights, columns, k);
-    unroll<kChains - 1>([&](auto c) {
-      unroll<N>([&](auto n) {
-        unroll<S::kVectors>([&](auto v) {
-          chains[0].at[n][v] = P::add(chains[0].at[n][v], chains[c + 1].at[n][v]);
+    for (; k < count; ++k, weights += kWeights)
+      add_element(chains[0], weights, apart, columns, k);
+    unroll<M>([&](auto m) {
+      unroll<kChains - 1>([&](auto c) {
+        unroll<N>([&](auto n) {
+          unroll<S::kVectors>([&](auto v) {
+            chains[0][m].at[n][v] = P::add(chains[0][m].at[n][v], chains[c + 1][m].at[n][v]);
+          });
         });
       });
+      sums[m] = chains[0][m];
     });
-    sums = chains[0];
   }
 
   // What follows the sums: bias, ReLU, residual, and rounding for an 8-bit layer.
@@ -115,29 +149,49 @@ struct Tile {
     });
   }
 
-  // A whole panel for the call's only N columns, read where they lie.
+  // M whole panels, one after another, for the call's only N columns, read where they lie.
+  template <int M>
   static VP3D_FLATTEN void in_place(const LayerCall& call, const Weight* weights,
                                     std::int64_t row) {
     const PackedLayer& layer = *call.layer;
     const std::int64_t count = layer.tap_inputs / P::kInputs;
-    Sums sums;
-    clear(sums);
+    const std::int64_t apart = layer.taps * count * kWeights;
+    Sums sums[M];
+    unroll<M>([&](auto m) { clear(sums[m]); });
+    const auto fetch = [apart](const Weight* now) {
+      unroll<M>([&](auto m) {
+        const char* soon = reinterpret_cast<const char*>(now + m * apart) + kPrefetchBytes;
+        unroll<kLines>([&](auto line) { S::prefetch(soon + line * kLineBytes); });
+      });
+    };
     for (std::int64_t tap = 0; tap < layer.taps; ++tap, weights += count * kWeights) {
       ColumnsInPlace<Element, N> columns;
       unroll<N>([&](auto n) {
         columns.at[n] = static_cast<const Element*>(call.inputs[n * layer.taps + tap]);
       });
-      add(sums, weights, columns, count);
+      add(sums, weights, apart, columns, count, fetch);
     }
-    finish(call, row, 0, sums);
+    unroll<M>([&](auto m) { finish(call, row + m * kPanel, 0, sums[m]); });
+  }
+
+  // All panels of a share.
+  static void in_place_share(const LayerCall& call, const Share& share) {
+    const auto* weights = reinterpret_cast<const Weight*>(share.weights);
+    const std::int64_t one = call.layer->taps * call.layer->tap_inputs * kPanel;
+    std::int64_t row = share.first_panel * kPanel, left = share.n_panels;
+    if constexpr (kPaired)
+      for (; left >= 2; left -= 2, row += 2 * kPanel, weights += 2 * one)
+        in_place<2>(call, weights, row);
+    for (; left > 0; --left, row += kPanel, weights += one) in_place<1>(call, weights, row);
   }
 
   // `count` elements of N packed columns, the call's number `column` and following. `partial` keeps
   // their sums between the first block of elements and the last.
   static VP3D_FLATTEN void packed(const LayerCall& call, const Weight* weights, std::int64_t row,
                                   std::int64_t column, const Element* elements, std::int64_t count,
-                                  bool first, bool last, Stored* partial) {
-    Sums sums;
+                                  bool first, bool last, Stored* partial, Fetch fetch) {
+    Sums one[1];
+    Sums& sums = one[0];
     if (first) {
       clear(sums);
     } else {
@@ -147,7 +201,10 @@ struct Tile {
         });
       });
     }
-    add(sums, weights, ColumnsPacked<Element, N>{elements}, count);
+    add(one, weights, 0, ColumnsPacked<Element, N>{elements}, count, [&fetch](const Weight*) {
+      for (int line = 0; line < fetch.lines; ++line) S::prefetch_l2(fetch.at + line * kLineBytes);
+      fetch.at += fetch.lines * kLineBytes;
+    });
     if (last) {
       finish(call, row, column, sums);
     } else {
