@@ -60,10 +60,10 @@ class Lifter:
     ) -> Lifter:
         """Open and verify the bundle at `path`, and an engine on it.
 
-        engine: "tensorrt", "native", "onnx", or "auto" for the best at hand. precision: one of the
-        bundle's, for example "fp16"; by default the engine's choice, fp16 or fp32. threads: at most
-        so many per call; by default one per core. options: the engine's own; `open_engine` lists
-        them.
+        engine: "tensorrt", "cuda", "native", "onnx", or "auto" for the best at hand. precision: one
+        of the bundle's, for example "fp16"; by default the engine's choice, fp16 or fp32. threads:
+        at most so many per call; by default one per core. options: the engine's own; `open_engine`
+        lists them.
         Raises BundleError for a damaged or foreign bundle, ValueError for an unknown engine or
         option, ImportError for an engine that is not installed.
         """
@@ -82,8 +82,8 @@ class Lifter:
 
     @property
     def lags(self) -> Sequence[int]:
-        """The lags at which live streams can be opened, frames: with the native engine all up to
-        the network's lookahead, with ONNX Runtime those that the bundle holds a graph for."""
+        """The lags at which live streams can be opened, frames: with the native engine and "cuda"
+        all up to the network's lookahead, with others those that the bundle holds a graph for."""
         return self.engine.lags
 
     def lift(

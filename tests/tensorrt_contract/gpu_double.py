@@ -1,4 +1,4 @@
-"""A GPU made of host memory: pycuda's driver API and CUDA's graphs, as strict as the real ones.
+"""A GPU made of host memory: pycuda's driver API, as strict as the real one.
 
 Work put into a stream happens when the stream is synchronised, not before, so a forgotten
 synchronisation shows. Copies take page-locked memory alone, every call wants a current context,
@@ -7,7 +7,6 @@ memory is freed once and at its own address, and `leaks` tells what was never gi
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import threading
 import weakref
@@ -20,7 +19,9 @@ from tensorrt_contract.guarded import GuardedModule, guarded_module, made
 from tensorrt_contract.inventory import load
 
 PYCUDA = "pycuda-2026.1.json"
-_ALIGNMENT = 256
+_ALIGNMENT, _PAGE = 256, 4096
+# CU_MEMHOSTALLOC_DEVICEMAP.
+_DEVICEMAP = 2
 
 
 class CudaFaultError(AssertionError):
@@ -40,15 +41,18 @@ class FakeGpu:
             "MULTIPROCESSOR_COUNT": 4,
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 99 << 10,
             "INTEGRATED": 0,
+            "COOPERATIVE_LAUNCH": 1,
         }
-        self.memory: dict[int, bytearray] = {}
+        self.memory: dict[int, np.ndarray] = {}
+        self.memory_bytes = 1 << 40
         self.locked: dict[int, int] = {}
+        self.mapped: set[int] = set()
         self.streams: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.graphs: dict[int, list[Callable[[], None]]] = {}
+        self.modules: dict[int, bytes] = {}
         self.n_launches = 0
         self.faults: list[str] = []
         self.primary: Any = None
-        self._addresses = itertools.count(0x7F0000000000, 1 << 32)
         self._handles = itertools.count(0x1000, 16)
         self._contexts = threading.local()
         self.module = self._pycuda()
@@ -60,6 +64,7 @@ class FakeGpu:
             "device": self.memory,
             "host": self.locked,
             "graphs": self.graphs,
+            "modules": self.modules,
             "streams": dict(self.streams),
         }
         return {kind: len(things) for kind, things in held.items() if things}
@@ -75,17 +80,25 @@ class FakeGpu:
             raise CudaFaultError(f"{what} without a current context in this thread")
 
     def allocate(self, n_bytes: int) -> int:
-        address = next(self._addresses)
         # As a real allocation, it holds whatever was there before.
-        self.memory[address] = bytearray(b"\xff" * n_bytes)
-        return address
+        block = np.full(n_bytes + _ALIGNMENT, 0xFF, np.uint8)
+        start = -block.ctypes.data % _ALIGNMENT
+        held = block[start : start + n_bytes]
+        self.memory[held.ctypes.data] = held
+        return held.ctypes.data
 
     def view(self, address: int, n_bytes: int) -> np.ndarray:
         """The device's bytes from `address` on; a fault where they are not one allocation's."""
         for start, held in self.memory.items():
             if start <= address and address + n_bytes <= start + len(held):
-                return np.frombuffer(held, np.uint8)[address - start : address - start + n_bytes]
+                return held[address - start : address - start + n_bytes]
         raise CudaFaultError(f"an illegal memory access: {n_bytes} bytes at {address:#x}")
+
+    @property
+    def rooms(self) -> dict[int, int]:
+        """What kernels may touch: bytes by address."""
+        own = {start: len(held) for start, held in self.memory.items()}
+        return own | {start: self.locked[start] for start in self.mapped}
 
     def stream(self, handle: int) -> Any:
         if handle not in self.streams:
@@ -154,17 +167,28 @@ class FakeGpu:
                 gpu.need_context("Stream.synchronize")
                 if self.capturing is not None:
                     raise module.Error("cuStreamSynchronize failed: stream is capturing")
-                while self.queue:
+                self.advance(lambda: True)
+
+            def advance(self, goes_on: Callable[[], bool]) -> None:
+                while self.queue and goes_on():
                     self.queue.pop(0)()
 
         class Event:
             def start(self, flags: int = 0) -> None:
                 gpu.need_context("Event()")
                 object.__setattr__(self, "happened", None)
+                object.__setattr__(self, "stream_number", None)
 
             def do_record(self, stream: Any = None) -> Any:
                 object.__setattr__(self, "happened", None)
                 gpu.enqueue(stream, self._happen)
+                object.__setattr__(self, "stream_number", stream.number)
+                return self
+
+            def do_synchronize(self) -> Any:
+                gpu.need_context("Event.synchronize")
+                if self.stream_number is not None:
+                    gpu.streams[self.stream_number].advance(lambda: self.happened is None)
                 return self
 
             def _happen(self) -> None:
@@ -200,12 +224,20 @@ class FakeGpu:
                 return self.memory
 
         class PagelockedHostAllocation:
-            def start(self, address: int, n_bytes: int) -> None:
+            def start(self, address: int, n_bytes: int, is_mapped: bool) -> None:
                 object.__setattr__(self, "address", address)
                 gpu.locked[address] = n_bytes
+                if is_mapped:
+                    gpu.mapped.add(address)
+
+            def do_get_device_pointer(self) -> int:
+                if self.address not in gpu.mapped:
+                    raise module.Error("cuMemHostGetDevicePointer failed: invalid argument")
+                return self.address
 
             def do_free(self) -> None:
                 gpu.need_context("PagelockedHostAllocation.free")
+                gpu.mapped.discard(self.address)
                 if gpu.locked.pop(self.address, None) is None:
                     raise module.Error("pagelocked_host_allocation::free failed")
 
@@ -213,14 +245,24 @@ class FakeGpu:
             gpu.need_context("mem_alloc")
             if arg1 <= 0:
                 raise module.Error("cuMemAlloc failed: invalid argument")
+            if sum(map(len, gpu.memory.values())) + arg1 > gpu.memory_bytes:
+                raise module.Error("cuMemAlloc failed: out of memory")
             return made(module, "DeviceAllocation", address=gpu.allocate(arg1))
 
         def pagelocked_empty(shape: Any, dtype: Any, order: str = "C", mem_flags: int = 0) -> Any:
             gpu.need_context("pagelocked_empty")
-            array = np.full(shape, np.nan, dtype, order).view(Locked)
-            at = array.__array_interface__["data"][0]
+            # As the driver's, it begins at a page, and more than alignment is nothing to rely on.
+            n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+            block = np.full(n_bytes + _PAGE, 0xFF, np.uint8)
+            start = -block.ctypes.data % _PAGE
+            held = block[start : start + n_bytes].view(dtype).reshape(shape, order=order)
+            array = held.view(Locked)
             array.memory = made(
-                module, "PagelockedHostAllocation", address=at, n_bytes=array.nbytes
+                module,
+                "PagelockedHostAllocation",
+                address=held.ctypes.data,
+                n_bytes=n_bytes,
+                is_mapped=bool(mem_flags & _DEVICEMAP),
             )
             return array
 
@@ -242,6 +284,11 @@ class FakeGpu:
             target, source = host_bytes(dest), gpu.view(int(src), dest.nbytes)
             gpu.enqueue(stream, lambda: np.copyto(target, source))
 
+        def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Any = None) -> None:
+            gpu.need_context("memcpy_dtod_async")
+            target, source = gpu.view(int(dest), size), gpu.view(int(src), size)
+            gpu.enqueue(stream, lambda: np.copyto(target, source))
+
         def memset_d8_async(dest: Any, data: int, size: int, stream: Any = None) -> None:
             gpu.need_context("memset_d8_async")
             target = gpu.view(int(dest), size)
@@ -259,62 +306,3 @@ class FakeGpu:
         module = guarded_module("pycuda.driver", load(PYCUDA), behaviours)
         module.Error = type("Error", (Exception,), {})
         return module
-
-
-class FakeCudaDriver:
-    """The functions of libcuda that vp3d_deploy/engines/cuda_driver.py names."""
-
-    SUCCESS, INVALID, UNSUPPORTED = 0, 1, 900
-
-    def __init__(self, gpu: FakeGpu) -> None:
-        self._gpu = gpu
-
-    def cuStreamBeginCapture_v2(self, stream: int, mode: int) -> int:  # noqa: N802
-        self._gpu.need_context("cuStreamBeginCapture")
-        target = self._gpu.stream(stream)
-        if mode not in (0, 1, 2) or target.capturing is not None or target.queue:
-            return self.INVALID
-        object.__setattr__(target, "capturing", [])
-        return self.SUCCESS
-
-    def cuStreamEndCapture(self, stream: int, graph: Any) -> int:  # noqa: N802
-        target = self._gpu.stream(stream)
-        captured = target.capturing
-        object.__setattr__(target, "capturing", None)
-        if captured is None or self._gpu.capture_fails:
-            return self.UNSUPPORTED
-        graph._obj.value = self._gpu.new_handle()
-        self._gpu.graphs[graph._obj.value] = captured
-        return self.SUCCESS
-
-    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: int) -> int:  # noqa: N802
-        if graph.value not in self._gpu.graphs or flags:
-            return self.INVALID
-        executable._obj.value = self._gpu.new_handle()
-        self._gpu.graphs[executable._obj.value] = self._gpu.graphs[graph.value]
-        return self.SUCCESS
-
-    def cuGraphLaunch(self, executable: Any, stream: int) -> int:  # noqa: N802
-        self._gpu.need_context("cuGraphLaunch")
-        if executable.value not in self._gpu.graphs:
-            return self.INVALID
-        self._gpu.n_launches += 1
-        for work in self._gpu.graphs[executable.value]:
-            self._gpu.stream(stream).put(work)
-        return self.SUCCESS
-
-    def cuGraphExecDestroy(self, executable: Any) -> int:  # noqa: N802
-        return self._destroy(executable)
-
-    def cuGraphDestroy(self, graph: Any) -> int:  # noqa: N802
-        return self._destroy(graph)
-
-    def cuGetErrorName(self, result: int, text: Any) -> int:  # noqa: N802
-        text._obj.value = b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
-        return self.SUCCESS
-
-    def _destroy(self, handle: ctypes.c_void_p) -> int:
-        if handle.value not in self._gpu.graphs:
-            return self.INVALID
-        del self._gpu.graphs[handle.value]
-        return self.SUCCESS

@@ -53,13 +53,23 @@ def guarded_module(name: str, inventory: Inventory, behaviours: Mapping[str, Any
     module = GuardedModule(name, inventory)
     for key, described in inventory.names.items():
         if described["kind"] == "class":
-            guarded = _class(module, key, described, behaviours.get(key))
+            guarded = _class(module, key, _whole(inventory, described), behaviours.get(key))
             setattr(module, key, guarded)
         elif described["kind"] == "enum":
             setattr(module, key, _enum(module, key, described))
         elif key in behaviours:
             setattr(module, key, _function(module, key, described, behaviours[key]))
     return module
+
+
+def _whole(inventory: Inventory, described: Mapping[str, Any]) -> dict[str, Any]:
+    """With the methods and properties of the classes that it inherits from."""
+    whole = dict(described)
+    for base in described.get("bases", ()):
+        for part in ("methods", "properties"):
+            own = whole.get(part, {})
+            whole[part] = {**inventory.names[base].get(part, {}), **own}
+    return whole
 
 
 def _enum(module: GuardedModule, name: str, described: Mapping[str, Any]) -> Any:

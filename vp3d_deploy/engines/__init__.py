@@ -10,13 +10,15 @@ from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 
 __all__ = ["CPU_ENGINES", "ENGINES", "Engine", "Output", "StreamEngine", "open_engine"]
 
-# In the order in which "auto" prefers them; those for CPUs run every bundle on any machine.
+# In the order in which "auto" prefers them, but for "cuda", which it takes no sooner than it has
+# been measured; those for CPUs run every bundle on any machine.
 CPU_ENGINES = ("native", "onnx")
-ENGINES = ("tensorrt", *CPU_ENGINES)
+ENGINES = ("tensorrt", "cuda", *CPU_ENGINES)
 
 # The keyword options of each, beside precision and threads.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tensorrt": ("host_code_allowed", "graphs", "timings", "device"),
+    "cuda": ("launch", "zero_copy", "graphs", "timings", "device"),
     "native": ("pin_threads", "isa"),
     "onnx": ("provider",),
 }
@@ -37,12 +39,14 @@ def open_engine(
         instruction sets that it is written for, else "onnx"; of these, the first that has the
         options that are given. A TensorRT engine or a GPU that cannot be used is warned of, once.
         `name` of the engine that is returned says which.
-    precision: one of the bundle's; by default "native" and "tensorrt" take fp16 where the bundle
-        has it, "onnx" fp32, and either the other one else.
+        "cuda", the kernels of our own, is taken by name alone.
+    precision: one of the bundle's; by default "native", "cuda" and "tensorrt" take fp16 where the
+        bundle has it, "onnx" fp32, and each the other one else.
     threads: how many a single call may use; by default one per core.
     options: of "native": `pin_threads=True` keeps its threads on cores of their own, and
         `isa="avx2"` asks for these kernels where the processor has better ones. Of "onnx":
-        `provider="cuda"` runs on the GPU or fails. Of "tensorrt": see engines/tensorrt.py.
+        `provider="cuda"` runs on the GPU or fails. Of "tensorrt" and "cuda": see
+        engines/tensorrt.py and engines/cuda.py.
     Raises ValueError for unknown names and options, BundleError for what the bundle lacks,
     ImportError where the engine is not installed, GpuError where it needs a GPU and there is none.
     """
@@ -72,6 +76,10 @@ def _open(
         from vp3d_deploy.engines.tensorrt import TensorRTEngine
 
         return TensorRTEngine(bundle, precision, threads, **options)
+    if name == "cuda":
+        from vp3d_deploy.engines.cuda import CudaEngine
+
+        return CudaEngine(bundle, precision, threads, **options)
     if precision is None:
         precision = next(p for p in DEFAULT_PRECISIONS[name] if p in bundle.precisions)
     if name == "native":

@@ -207,7 +207,7 @@ def test_half_precision_alone_has_no_pytorch_to_compare_with(data: Path, tmp_pat
         (["{net}", "--plot", "a.png", "--json", "a.png"], "named twice as an output"),
         (
             ["{bundle}", "--engine", "warp"],
-            "engine 'warp' is not known; choose from pytorch, tensorrt, native, onnx",
+            "engine 'warp' is not known; choose from pytorch, tensorrt, cuda, native, onnx",
         ),
         (["{bundle}", "--precision", "fp16"], "x.vp3d has no fp16; it holds fp32"),
         (["{bundle}", "--ckpt", "{net}"], "was not exported from"),

@@ -1,0 +1,208 @@
+"""The CUDA driver on the GPU of gpu_double.py: graphs, modules, launches on the simulated grid."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+from tensorrt_contract import simulated_kernels
+from tensorrt_contract.gpu_double import CudaFaultError, FakeGpu
+
+_COOPERATIVE_LAUNCH, _SHARED_BYTES = 95, 8
+_SHARED_BYTES_UNASKED = 48 << 10
+# Of a multiprocessor; each block takes a little more shared memory than it asks for.
+_THREADS, _RESERVED = 2048, 1 << 10
+
+
+class Launched(NamedTuple):
+    kernel: str
+    blocks: int
+    threads: int
+    shared_bytes: int
+    cooperative: bool
+
+
+class FakeCudaDriver:
+    """The functions of libcuda that vp3d_deploy/engines/cuda_driver.py names."""
+
+    SUCCESS, INVALID, NO_BINARY, NOT_FOUND = 0, 1, 209, 500
+    TOO_LARGE, NOT_SUPPORTED, UNSUPPORTED = 720, 801, 900
+    NAMES: ClassVar = {
+        1: b"CUDA_ERROR_INVALID_VALUE",
+        209: b"CUDA_ERROR_NO_BINARY_FOR_GPU",
+        500: b"CUDA_ERROR_NOT_FOUND",
+        720: b"CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE",
+        801: b"CUDA_ERROR_NOT_SUPPORTED",
+        900: b"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED",
+    }
+
+    def __init__(self, gpu: FakeGpu) -> None:
+        self._gpu = gpu
+        self._functions: dict[int, str] = {}
+        self._shared: dict[int, int] = {}
+        # What was launched, in order; captured work counts when it is captured.
+        self.launched: list[Launched] = []
+        # The code of modules that this GPU cannot run.
+        self.foreign: bytes | None = None
+        self._seed = 0
+
+    def cuStreamBeginCapture_v2(self, stream: int, mode: int) -> int:  # noqa: N802
+        self._gpu.need_context("cuStreamBeginCapture")
+        target = self._gpu.stream(stream)
+        if mode not in (0, 1, 2) or target.capturing is not None or target.queue:
+            return self.INVALID
+        object.__setattr__(target, "capturing", [])
+        return self.SUCCESS
+
+    def cuStreamEndCapture(self, stream: int, graph: Any) -> int:  # noqa: N802
+        target = self._gpu.stream(stream)
+        captured = target.capturing
+        object.__setattr__(target, "capturing", None)
+        if captured is None or self._gpu.capture_fails:
+            return self.UNSUPPORTED
+        graph._obj.value = self._gpu.new_handle()
+        self._gpu.graphs[graph._obj.value] = captured
+        return self.SUCCESS
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: int) -> int:  # noqa: N802
+        if graph.value not in self._gpu.graphs or flags:
+            return self.INVALID
+        executable._obj.value = self._gpu.new_handle()
+        self._gpu.graphs[executable._obj.value] = self._gpu.graphs[graph.value]
+        return self.SUCCESS
+
+    def cuGraphLaunch(self, executable: Any, stream: int) -> int:  # noqa: N802
+        self._gpu.need_context("cuGraphLaunch")
+        if executable.value not in self._gpu.graphs:
+            return self.INVALID
+        self._gpu.n_launches += 1
+        for work in self._gpu.graphs[executable.value]:
+            self._gpu.stream(stream).put(work)
+        return self.SUCCESS
+
+    def cuGraphExecDestroy(self, executable: Any) -> int:  # noqa: N802
+        return self._destroy(executable)
+
+    def cuGraphDestroy(self, graph: Any) -> int:  # noqa: N802
+        return self._destroy(graph)
+
+    def cuGetErrorName(self, result: int, text: Any) -> int:  # noqa: N802
+        text._obj.value = self.NAMES[result]
+        return self.SUCCESS
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:  # noqa: N802
+        device._obj.value = ordinal
+        return self.SUCCESS
+
+    def cuDeviceGetAttribute(self, answer: Any, attribute: int, device: Any) -> int:  # noqa: N802
+        if attribute != _COOPERATIVE_LAUNCH or device.value != 0:
+            return self.INVALID
+        answer._obj.value = self._gpu.attributes["COOPERATIVE_LAUNCH"]
+        return self.SUCCESS
+
+    def cuModuleLoadData(self, module: Any, code: bytes) -> int:  # noqa: N802
+        self._gpu.need_context("cuModuleLoadData")
+        if code == self.foreign:
+            return self.NO_BINARY
+        module._obj.value = self._gpu.new_handle()
+        self._gpu.modules[module._obj.value] = code
+        return self.SUCCESS
+
+    def cuModuleUnload(self, module: ctypes.c_void_p) -> int:  # noqa: N802
+        self._gpu.need_context("cuModuleUnload")
+        if self._gpu.modules.pop(module.value or 0, None) is None:
+            return self.INVALID
+        return self.SUCCESS
+
+    def cuModuleGetFunction(  # noqa: N802
+        self, function: Any, module: ctypes.c_void_p, name: bytes
+    ) -> int:
+        self._gpu.need_context("cuModuleGetFunction")
+        if module.value not in self._gpu.modules:
+            return self.INVALID
+        if simulated_kernels.parameter_sizes(name.decode()) is None:
+            return self.NOT_FOUND
+        function._obj.value = self._gpu.new_handle()
+        self._functions[function._obj.value] = name.decode()
+        return self.SUCCESS
+
+    def cuFuncSetAttribute(  # noqa: N802
+        self, function: ctypes.c_void_p, attribute: int, value: int
+    ) -> int:
+        most = self._gpu.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"]
+        if attribute != _SHARED_BYTES or function.value not in self._functions or value > most:
+            return self.INVALID
+        self._shared[function.value] = value
+        return self.SUCCESS
+
+    def cuOccupancyMaxActiveBlocksPerMultiprocessor(  # noqa: N802
+        self, answer: Any, function: ctypes.c_void_p, threads: int, shared_bytes: int
+    ) -> int:
+        if not self._may_have(function, shared_bytes):
+            return self.INVALID
+        answer._obj.value = self._at_once(threads, shared_bytes)
+        return self.SUCCESS
+
+    def cuLaunchKernel(self, *arguments: Any) -> int:  # noqa: N802
+        assert arguments[-1] is None, "parameters come by their addresses"
+        return self._launch(False, *arguments[:-1])
+
+    def cuLaunchCooperativeKernel(self, *arguments: Any) -> int:  # noqa: N802
+        return self._launch(True, *arguments)
+
+    def _launch(self, cooperative: bool, function: ctypes.c_void_p, *rest: Any) -> int:
+        *shape, shared_bytes, stream, addresses = rest
+        blocks, threads = shape[0], shape[3]
+        self._gpu.need_context("a launch")
+        if shape[1:3] != [1, 1] or shape[4:] != [1, 1] or not 1 <= threads <= 1024 or blocks < 1:
+            return self.INVALID
+        if not self._may_have(function, shared_bytes):
+            return self.INVALID
+        if cooperative:
+            if not self._gpu.attributes["COOPERATIVE_LAUNCH"]:
+                return self.NOT_SUPPORTED
+            at_once = self._at_once(threads, shared_bytes)
+            if blocks > at_once * self._gpu.attributes["MULTIPROCESSOR_COUNT"]:
+                return self.TOO_LARGE
+        kernel = self._functions[function.value or 0]
+        launched = Launched(kernel, blocks, threads, shared_bytes, cooperative)
+        self.launched.append(launched)
+        self._gpu.stream(stream).put(self._work(launched, addresses))
+        return self.SUCCESS
+
+    def _work(self, launched: Launched, addresses: Any) -> Callable[[], None]:
+        """The driver copies parameters when it is called; the kernel runs later."""
+        sizes = simulated_kernels.parameter_sizes(launched.kernel) or []
+        copies = [ctypes.create_string_buffer(size) for size in sizes]
+        for copy, address in zip(copies, addresses, strict=True):
+            ctypes.memmove(copy, address, len(copy))
+        kept = (ctypes.c_void_p * len(copies))(*map(ctypes.addressof, copies))
+
+        def run() -> None:
+            assert len(copies) == len(kept)  # which keeps them
+            self._seed += 1
+            problem = simulated_kernels.launch(
+                *launched[:4], kept, launched.cooperative, self._gpu.rooms, self._seed
+            )
+            if problem is not None:
+                raise CudaFaultError(problem)
+
+        return run
+
+    def _may_have(self, function: ctypes.c_void_p, shared_bytes: int) -> bool:
+        known = function.value in self._functions
+        return known and shared_bytes <= self._shared.get(
+            function.value or 0, _SHARED_BYTES_UNASKED
+        )
+
+    def _at_once(self, threads: int, shared_bytes: int) -> int:
+        """Blocks of a multiprocessor."""
+        room = self._gpu.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] + _RESERVED
+        return min(_THREADS // threads, room // (shared_bytes + _RESERVED))
+
+    def _destroy(self, handle: ctypes.c_void_p) -> int:
+        if handle.value not in self._gpu.graphs:
+            return self.INVALID
+        del self._gpu.graphs[handle.value]
+        return self.SUCCESS
