@@ -62,8 +62,6 @@ class Clips:
         self._gpu, self._kernels, self._graphs = gpu, kernels, graphs
         self._specs = tuple(networks.values())
         self._native = CudaClips(weights, dict(networks), precision)
-        self._stream: Any = gpu.stream()
-        self._stopwatch = Stopwatch(gpu, self._stream, timings)
         packed = self._native.take_bytes()
         # Input, workspace and answers on the device, input and answers on the host.
         self._device: list[DeviceBuffer] = []
@@ -71,10 +69,12 @@ class Clips:
         self._plans: dict[tuple[str, int, int], _Plan] = {}
         self._weights = gpu.allocate(len(packed))
         try:
-            gpu.send(self._weights, packed, self._stream)
+            gpu.send(self._weights, packed)
         except BaseException:
             self._weights.free()
             raise
+        self._stream: Any = gpu.stream()
+        self._stopwatch = Stopwatch(gpu, self._stream, timings)
 
     def run(self, form: str, keypoints: np.ndarray) -> Output:
         """ "window": (B, R, J_in, F) -> (B, J_out, 3). "sequence": (B, T+R-1, J_in, F) -> (B, T,

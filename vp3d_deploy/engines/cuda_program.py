@@ -47,7 +47,7 @@ class StreamProgram:
         packed = self.image.take_bytes()
         self.weights = gpu.allocate(len(packed))
         try:
-            gpu.send(self.weights, packed, gpu.stream())
+            gpu.send(self.weights, packed)
         except BaseException:
             self.weights.free()
             raise

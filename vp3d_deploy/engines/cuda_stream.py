@@ -28,7 +28,7 @@ class CudaStream:
         ...                            # whatever there is to do meanwhile
         output = stream.result()       # waits
 
-    `step` is both in one. Arrays that are returned are valid until the call after the next.
+    `step` is both in one. Arrays that are returned are valid until the next ones are.
     """
 
     def __init__(
@@ -61,7 +61,11 @@ class CudaStream:
         self._under_way: list[Turn] = []
         self._ms: float | None = None
         self._lock = threading.Lock()
-        self._arrange()
+        try:
+            self._arrange()
+        except BaseException:
+            self._let_go()
+            raise
 
     @property
     def n_rows(self) -> int:
@@ -96,14 +100,20 @@ class CudaStream:
         with self._lock, self._gpu.active():
             self._be_idle("rows are added")
             self._make_places(self.n_rows + count)
+            before, size = self._rows, self.bytes_per_row
             taken = [self._free.pop() for _ in range(count)]
             for place in taken:
                 assert self._places is not None
-                size = self.bytes_per_row
                 self._gpu.clear(self._places, place * size, size, self._stream)
             new = np.array([(0, place) for place in taken], np.uint32).reshape(-1, 2)
-            self._rows = np.concatenate([self._rows, new])
-            self._arrange()
+            self._rows = np.concatenate([before, new])
+            try:
+                self._arrange()
+            except BaseException:
+                self._rows = before
+                self._free += taken
+                self._arrange()
+                raise
 
     def remove_rows(self, rows: list[int]) -> None:
         with self._lock, self._gpu.active():
@@ -119,6 +129,7 @@ class CudaStream:
     def step(self, keypoints: np.ndarray) -> Output:
         with self._lock, self._gpu.active():
             self._be_idle("another is stepped")
+            self._next = 0  # always the same turn, which is captured sooner
             self._begin(keypoints, alone=True)
             return self._end()
 
@@ -149,15 +160,18 @@ class CudaStream:
                 return
             self.closed = True
             with self._gpu.active():
-                self._stream.synchronize()
-                self._under_way.clear()
-                for turn in self._turns:
-                    turn.close()
-                self._arrivals.free()
-                if self._places is not None:
-                    self._places.free()
-                del self._stream
+                self._let_go()
             self._rows = self._rows[:0]
+
+    def _let_go(self) -> None:
+        self._stream.synchronize()
+        self._under_way.clear()
+        for turn in self._turns:
+            turn.close()
+        self._arrivals.free()
+        if self._places is not None:
+            self._places.free()
+        del self._stream
 
     def _launch_of_few(self) -> str:
         if self._asked != "auto":

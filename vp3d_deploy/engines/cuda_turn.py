@@ -38,11 +38,12 @@ class Turn:
         image = self._program.image
         if n_rows > self._room:
             room = max(1, n_rows, 2 * self._room)
-            floats = image.frame_bytes(room) // _FLOAT_BYTES, room * image.answer_floats
-            self._free()
-            for count in floats:
-                self._host.append(self._gpu.page_locked([count], mapped=mapped))
-                self._device.append(self._gpu.allocate(count * _FLOAT_BYTES))
+            before = self._host, self._device
+            self._allocate(
+                (image.frame_bytes(room) // _FLOAT_BYTES, room * image.answer_floats), mapped
+            )
+            self._drop_work()
+            self._free(*before)
             self._room = room
         self.frame = self._host[0].view(np.uint8)
         self._frame = self.frame[: image.frame_bytes(n_rows)]
@@ -107,7 +108,9 @@ class Turn:
     def close(self) -> None:
         """The stream must be idle."""
         self._drop_work()
-        self._free()
+        self.frame = self._frame = self._answers = np.zeros(0, np.float32)
+        self._free(self._host, self._device)
+        self._host, self._device = [], []
         self.stopwatch.close()
         self._done = self._stream = None
 
@@ -116,14 +119,21 @@ class Turn:
             self._repeated.close()
             self._repeated = None
 
-    def _free(self) -> None:
-        """The memory; views of it must not be used afterwards."""
-        self._drop_work()
-        self._room = -1
-        for buffer in self._device:
+    def _allocate(self, floats: tuple[int, int], mapped: bool) -> None:
+        """For frame and answers, on both sides; all of it, or what there was before stays."""
+        host: list[np.ndarray] = []
+        device: list[DeviceBuffer] = []
+        try:
+            for count in floats:
+                host.append(self._gpu.page_locked([count], mapped=mapped))
+                device.append(self._gpu.allocate(count * _FLOAT_BYTES))
+        except BaseException:
+            self._free(host, device)
+            raise
+        self._host, self._device = host, device
+
+    def _free(self, host: list[np.ndarray], device: list[DeviceBuffer]) -> None:
+        for buffer in device:
             buffer.free()
-        self._device.clear()
-        self.frame = self._frame = self._answers = np.zeros(0, np.float32)
-        for array in self._host:
+        for array in host:
             self._gpu.free_page_locked(array)
-        self._host.clear()

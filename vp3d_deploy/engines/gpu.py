@@ -170,9 +170,10 @@ class Gpu:
     def upload(self, buffer: DeviceBuffer, array: np.ndarray, stream: Any) -> None:
         self._driver.memcpy_htod_async(buffer.pointer, array, stream)
 
-    def send(self, buffer: DeviceBuffer, array: np.ndarray, stream: Any) -> None:
+    def send(self, buffer: DeviceBuffer, array: np.ndarray) -> None:
         """All of a large uint8 array, from anywhere in memory; it has arrived when this returns."""
         stage = self.page_locked([_STAGE_BYTES // 4])
+        stream = self.stream()
         try:
             room = stage.view(np.uint8)
             for start in range(0, len(array), _STAGE_BYTES):
@@ -181,6 +182,8 @@ class Gpu:
                 self._driver.memcpy_htod_async(buffer.pointer + start, piece, stream)
                 stream.synchronize()
         finally:
+            # Here, and not when some handler of an exception lets this frame go.
+            del stream
             self.free_page_locked(stage)
 
     def copy(self, to: DeviceBuffer, source: DeviceBuffer, n_bytes: int, stream: Any) -> None:
