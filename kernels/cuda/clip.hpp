@@ -35,27 +35,38 @@ VP3D_HD constexpr std::int64_t clip_row(std::int64_t tile, std::int64_t row) {
   return tile / 2 * 2 * kTileRows + row / 2 * 4 + tile % 2 * 2 + row % 2;
 }
 
-// Where inputs and outputs of a layer are: which addresses of ClipArguments they count from.
+// Which addresses of ClipArguments a layer's inputs count from.
 enum class ClipSource : std::int32_t { input, workspace };
 
+// Where the columns below lie that a column reads: `items_out` columns of each item of the batch
+// are made of `items_in` below.
+struct Reach {
+  std::int32_t items_out, items_in, stride, first;
+};
+
+VP3D_HD constexpr std::int64_t place_below(const Reach& reach, std::int64_t column) {
+  return column / reach.items_out * reach.items_in +
+         column % reach.items_out * reach.stride + reach.first;
+}
+
 struct ClipProduct {
-  std::int64_t weights, bias, scale;  // in the image; bias and scale for padded rows
-  std::int64_t below;                 // the columns that are read, in input or workspace
-  std::int64_t residual;              // float32 columns in the workspace, or -1
-  std::int64_t wide, narrow;          // in the workspace, or -1: float32 columns; for a layer of
-                                      // f16 or i8 weights
-  std::int64_t answer;                // in floats, or -1: dense rows among the answers
-  std::int32_t blocks, row_tiles;     // row_tiles of the launch's kernel
-  std::int32_t rows, columns;         // of the whole batch
+  std::int64_t weights, bias, scale;  // in the image; all of padded rows
+  std::int64_t below;                 // the columns that are read, in the source
+  std::int64_t residual;              // in the workspace: float32 columns; or -1
+  std::int64_t wide, narrow;          // in the workspace: float32 columns, and those that a layer
+                                      // of f16 or i8 weights reads; or -1
+  std::int64_t answer;                // among the answers or, with `answers_inside`, in the
+                                      // workspace: dense float32 columns; or -1
+  std::int32_t blocks, row_tiles;     // of this launch
+  std::int32_t rows, columns;         // columns of the whole batch
   std::int32_t taps, tap_steps;
+  std::int32_t spacing;               // of taps, in columns
   std::int32_t below_bytes, residual_bytes, wide_bytes, narrow_bytes;  // of a column
-  std::int32_t items_out, items_in;   // columns of one item of the batch, here and below
-  std::int32_t stride, spacing;       // in columns below
-  std::int32_t residual_tap;
+  std::int32_t dense_inputs;          // 0, or how many numbers a step must not read beyond
+  std::int32_t answers_inside;
+  Reach reach, residual_reach;
   Number narrow_type;
   ClipSource source;
-  std::int32_t inputs;                // of a dense column: below_bytes is not padded, and has gaps of
-                                      // none; 0 otherwise
   std::int32_t relu;
   float quantum;                      // of a narrow copy in 8 bits
 };
@@ -68,11 +79,5 @@ struct ClipArguments {
   ClipProduct products[kClipProducts];
   std::int32_t stages, unused;
 };
-
-// Column -> the place of its first tap among the columns below.
-VP3D_HD constexpr std::int64_t first_tap(const ClipProduct& product, std::int64_t column) {
-  return column / product.items_out * product.items_in +
-         column % product.items_out * product.stride;
-}
 
 }  // namespace vp3d::cuda

@@ -26,21 +26,15 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
+#include <utility>
 #include <vector>
 
-#include "clip.hpp"
-#include "processing.hpp"
+#include "clip_frames.hpp"
+#include "kernel_choice.hpp"
 #include "safetensors.hpp"
 #include "vp3d/engine.hpp"
 
 namespace vp3d::cuda {
-
-// What plans are made for.
-struct Device {
-  int multiprocessors = 1;
-  std::int64_t shared_bytes = 48 << 10;  // the most that a block may have, opt-in included
-};
 
 // Where a layer's weights are in the image, and what they are.
 struct ClipLayer {
@@ -58,6 +52,8 @@ class ClipWeights {
               Precision precision, const Processing& processing = {});
 
   const std::vector<std::byte>& image() const { return image_; }
+  // The same, given away: plans need it no more.
+  std::vector<std::byte> take_image() { return std::move(image_); }
   const std::vector<Network>& networks() const { return networks_; }
 
  private:
@@ -68,14 +64,6 @@ class ClipWeights {
   std::vector<std::byte> image_;
   std::vector<std::vector<ClipLayer>> layers_;  // by network, in the order of read_layers
   ProcessingTables tables_{};
-};
-
-struct ClipLaunch {
-  std::string kernel;
-  std::int64_t blocks = 0;
-  int threads = 0;
-  std::int64_t shared_bytes = 0;
-  std::vector<std::byte> arguments;
 };
 
 struct ClipPlan {

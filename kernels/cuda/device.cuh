@@ -5,13 +5,85 @@
 
 namespace vp3d::cuda {
 
+// c (16 x 8) += a (16 x 16 halves) * b. Registers are as the PTX manual has them for the shapes that
+// sm_80 brought; those of sm_75 are halves and quarters of them.
+__device__ __forceinline__ void multiply_halves(float (&c)[4], const std::uint32_t (&a)[4],
+                                                const std::uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  VP3D_UNROLL
+  for (int k = 0; k < 2; ++k)
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[2 * k]), "r"(a[2 * k + 1]), "r"(b[k]));
+#endif
+}
+
+// c (16 x 8) += a (16 x 32 bytes) * b.
+__device__ __forceinline__ void multiply_bytes(std::int32_t (&c)[4], const std::uint32_t (&a)[4],
+                                               const std::uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+  VP3D_UNROLL
+  for (int i = 0; i < 4; ++i)
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+r"(c[i % 2 * 2]), "+r"(c[i % 2 * 2 + 1])
+        : "r"(a[i]), "r"(b[i / 2]));
+#endif
+}
+
+// c (16 x 8) += a (16 x 8 floats) * b, nearly as exact as float32: each number is the sum of two
+// that tensor cores multiply exactly, and only the product of the two small parts is left out.
+__device__ __forceinline__ void multiply_floats(float (&c)[4], const std::uint32_t (&a)[4],
+                                                const std::uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  float large_a[4], small_a[4], large_b[2], small_b[2];
+  VP3D_UNROLL
+  for (int i = 0; i < 4; ++i) split_for_tf32(bits_to<float>(a[i]), large_a[i], small_a[i]);
+  VP3D_UNROLL
+  for (int i = 0; i < 2; ++i) split_for_tf32(bits_to<float>(b[i]), large_b[i], small_b[i]);
+  const auto add = [&c](const float(&x)[4], const float(&y)[2]) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(bits_to<std::uint32_t>(x[0])), "r"(bits_to<std::uint32_t>(x[1])),
+          "r"(bits_to<std::uint32_t>(x[2])), "r"(bits_to<std::uint32_t>(x[3])),
+          "r"(bits_to<std::uint32_t>(y[0])), "r"(bits_to<std::uint32_t>(y[1])));
+  };
+  add(small_a, large_b);
+  add(large_a, small_b);
+  add(large_a, large_b);
+#else
+  // No tensor cores for float32 there: each lane gets its rows and columns from those that hold
+  // them, number after number.
+  const int lane = static_cast<int>(threadIdx.x) % kLanes, g = lane / 4, q = lane % 4;
+  VP3D_UNROLL
+  for (int k = 0; k < 8; ++k) {
+    const auto from = [k](std::uint32_t word, int row) {
+      return bits_to<float>(__shfl_sync(0xFFFFFFFFU, word, row * 4 + k % 4));
+    };
+    const float low = from(a[k / 4 * 2], g), high = from(a[k / 4 * 2 + 1], g);
+    const float left = from(b[k / 4], 2 * q), right = from(b[k / 4], 2 * q + 1);
+    c[0] = fmaf(low, left, c[0]);
+    c[1] = fmaf(low, right, c[1]);
+    c[2] = fmaf(high, left, c[2]);
+    c[3] = fmaf(high, right, c[3]);
+  }
+#endif
+}
+
 class DeviceWarp {
  public:
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
-  static constexpr bool kTensorCores = false;  // their shapes are others there
-#else
   static constexpr bool kTensorCores = true;
-#endif
 
   template <class T>
   struct PerLane {
@@ -38,32 +110,20 @@ class DeviceWarp {
   __device__ __forceinline__ void multiply_add(PerLane<Sums>& sums, const PerLane<Words>& low,
                                                const PerLane<Words>& high,
                                                const PerLane<Words>& weights) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    auto& c = sums.value.of;
+    VP3D_UNROLL
     for (int half = 0; half < 4; half += 2) {
-      const std::uint32_t *a = low.value.word + half, *b = high.value.word + half,
-                          *w = weights.value.word + half;
+      const std::uint32_t a[4] = {low.value.word[half], high.value.word[half],
+                                  low.value.word[half + 1], high.value.word[half + 1]};
+      const std::uint32_t b[2] = {weights.value.word[half], weights.value.word[half + 1]};
       if constexpr (type == Number::f16)
-        asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
-            "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(b[0]), "r"(a[1]), "r"(b[1]), "r"(w[0]), "r"(w[1]));
+        multiply_halves(sums.value.of, a, b);
+      else if constexpr (type == Number::i8)
+        multiply_bytes(sums.value.of, a, b);
       else
-        asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
-            "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-            : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
-            : "r"(a[0]), "r"(b[0]), "r"(a[1]), "r"(b[1]), "r"(w[0]), "r"(w[1]));
+        multiply_floats(sums.value.of, a, b);
     }
-#endif
   }
 };
-
-// Dynamic shared memory: one 8-byte mbarrier for each phase, the warps' sums, near tables and
-// frame, staged weights.
-constexpr int kMostPhases = 32;
-constexpr int kBarrierBytes = kMostPhases * 8;
-constexpr int kNearBytes = kNearTableBytes + kNearFrameBytes;
-constexpr int kFixedBytes = kBarrierBytes + kPartialBytes + kNearBytes;
 
 class DeviceBlock {
  public:
@@ -81,6 +141,7 @@ class DeviceBlock {
   }
   __device__ __forceinline__ std::byte* near_tables() { return partial() + kPartialBytes; }
   __device__ __forceinline__ std::byte* near_frame() { return near_tables() + kNearTableBytes; }
+  __device__ __forceinline__ std::byte* near_inputs() { return near_frame() + kNearFrameBytes; }
 
   template <class F>
   __device__ __forceinline__ void warps(const F& f) {

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "processing_tables.hpp"
 #include "product.hpp"
 #include "read_layers.hpp"
 #include "vp3d/plan.hpp"
@@ -27,8 +28,11 @@ std::int64_t oldest_residual(const ModelSpec& spec, const LevelPlan& plan, std::
 class Builder {
  public:
   Builder(const cpu::SafetensorsFile& file, const std::vector<Network>& networks,
-          Precision precision, std::int64_t lag, const Grid& grid)
-      : networks_(networks), grid_(grid), plan_(stream_plan(networks[0].spec, lag)) {
+          Precision precision, std::int64_t lag, const Grid& grid, const Processing& processing)
+      : networks_(networks),
+        grid_(grid),
+        processing_(processing),
+        plan_(stream_plan(networks[0].spec, lag)) {
     for (const Network& network : networks)
       layers_.push_back(read_layers(file, network, precision));
   }
@@ -85,7 +89,7 @@ class Builder {
     input_.bytes = column_bytes(spec.joints_in * spec.features, Number::f32);
     input_.slots = slots(plan_.ring_lengths[0]);
     input_.ring = take(input_.slots * input_.bytes);
-    header_.frame_row_bytes = input_.bytes;
+    add_processing();
     for (std::size_t i = 0; i < networks_.size(); ++i) {
       stores_.emplace_back();
       std::int64_t middle = 0;
@@ -99,6 +103,19 @@ class Builder {
       middles_.push_back(take(middle));
     }
     header_.frame_cycle = static_cast<std::uint32_t>(cycle_);
+  }
+
+  void add_processing() {
+    ProcessingTables& tables = header_.processing;
+    tables = processing_tables(processing_, networks_);
+    const std::int64_t seen = tables.joints_seen > 0 ? tables.joints_seen : tables.joints_in;
+    header_.frame_row_bytes = column_bytes(seen * tables.features, Number::f32);
+    header_.frame_view_bytes =
+        processing_.needs_views() ? static_cast<std::int64_t>(sizeof(View)) : 0;
+    header_.prepared_bytes = input_.bytes;
+    header_.prepared = tables.joints_seen > 0 ? take(input_.bytes) : 0;
+    header_.raw_answer =
+        processing_.add_trajectory ? take(column_bytes(tables.answer_floats, Number::f32)) : 0;
   }
 
   std::int64_t middle_bytes(std::size_t network, std::size_t level) const {
@@ -139,6 +156,8 @@ class Builder {
       header_.answer_floats = answer;  // of the last phase, in the end
     }
     header_.products = static_cast<std::int32_t>(count);
+    header_.processing.joints = add(processing_.joints);
+    header_.processing.shares = add(processing_.shares);
     const std::int64_t near = room(0);
     header_.near_bytes =
         static_cast<std::int32_t>(std::min<std::int64_t>(near, kNearTableBytes + 1));
@@ -146,6 +165,7 @@ class Builder {
       const Layer& layer = this->layer(i % networks_.size(), i / networks_.size());
       products_[i].bias = add(layer.bias);
       products_[i].scale = add(layer.scale);
+      products_[i].tile_table = room(ceil_div(layer.rows, kTileRows) * 8);
     }
     std::memcpy(image_.data() + header_.product_table, products_.data(), count * sizeof(Product));
   }
@@ -241,6 +261,8 @@ class Builder {
       const std::int64_t bytes =
           static_cast<std::int64_t>(product.taps) * product.tap_steps * kFragmentBytes;
       item.weights = room(bytes);
+      std::memcpy(image_.data() + product.tile_table + item.tile * std::int64_t{8}, &item.weights,
+                  8);
       pack_tile(layer.weights, layer.rows, layer.taps, layer.inputs, layer.type,
                 static_cast<std::int64_t>(item.tile) * kTileRows, image_.data() + item.weights);
       if (stage.rest > 0 || staged + bytes > grid_.shared_bytes) {
@@ -256,6 +278,7 @@ class Builder {
 
   const std::vector<Network>& networks_;
   const Grid& grid_;
+  const Processing& processing_;
   const StreamPlan plan_;
   std::vector<std::vector<Layer>> layers_;  // by network, by phase
   std::vector<std::byte> image_;
@@ -271,7 +294,8 @@ class Builder {
 
 std::vector<std::byte> build_image(const cpu::SafetensorsFile& file,
                                    const std::vector<Network>& networks, Precision precision,
-                                   std::int64_t lag, const Grid& grid) {
+                                   std::int64_t lag, const Grid& grid,
+                                   const Processing& processing) {
   if (networks.empty()) throw std::invalid_argument("a stream runs at least one network");
   constexpr int kMostBlocks = 4096;
   constexpr std::int64_t kMostShared = 1 << 20;
@@ -290,20 +314,29 @@ std::vector<std::byte> build_image(const cpu::SafetensorsFile& file,
       throw std::invalid_argument("the networks of a stream must read the same frames; \"" +
                                   network.name + "\" differs from \"" + networks[0].name + '"');
   }
-  return Builder(file, networks, precision, lag, grid).run();
+  check_processing(processing, networks);
+  return Builder(file, networks, precision, lag, grid, processing).run();
 }
 
 std::vector<std::byte> build_frame(const Image& image, const std::vector<Row>& rows,
-                                   const float* keypoints, std::int64_t inputs) {
+                                   const float* keypoints, const std::vector<View>& views) {
   const auto n = static_cast<std::int64_t>(rows.size());
-  std::vector<std::byte> frame(
-      static_cast<std::size_t>(frame_inputs(n) + n * image.frame_row_bytes));
+  const std::size_t expected = image.frame_view_bytes > 0 ? rows.size() : 0;
+  if (views.size() != expected)
+    throw std::invalid_argument("a frame of " + std::to_string(rows.size()) + " rows has " +
+                                std::to_string(views.size()) + " views; expected " +
+                                std::to_string(expected));
+  const std::int64_t inputs = frame_inputs(n, image.frame_view_bytes);
+  std::vector<std::byte> frame(static_cast<std::size_t>(inputs + n * image.frame_row_bytes));
   const Frame header{static_cast<std::int32_t>(n)};
   std::memcpy(frame.data(), &header, sizeof header);
   if (n > 0) std::memcpy(frame.data() + kStepBytes, rows.data(), rows.size() * sizeof(Row));
+  if (!views.empty())
+    std::memcpy(frame.data() + frame_views(n), views.data(), views.size() * sizeof(View));
+  const std::int64_t numbers = frame_numbers(image);
   for (std::int64_t i = 0; i < n; ++i)
-    std::memcpy(frame.data() + frame_inputs(n) + i * image.frame_row_bytes, keypoints + i * inputs,
-                static_cast<std::size_t>(inputs) * sizeof(float));
+    std::memcpy(frame.data() + inputs + i * image.frame_row_bytes, keypoints + i * numbers,
+                static_cast<std::size_t>(numbers) * sizeof(float));
   return frame;
 }
 

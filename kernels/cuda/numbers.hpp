@@ -9,8 +9,10 @@
 #if defined(__CUDACC__)
 #include <cuda_fp16.h>
 #define VP3D_HD __host__ __device__ __forceinline__
+#define VP3D_UNROLL _Pragma("unroll")
 #else
 #define VP3D_HD inline
+#define VP3D_UNROLL
 #endif
 
 namespace vp3d::cuda {
@@ -68,6 +70,27 @@ VP3D_HD std::uint16_t float_to_half(float value) {
   }
   return static_cast<std::uint16_t>(half | sign);
 #endif
+}
+
+// To the nearest number of 10 binary digits, halves away from zero: what tensor cores multiply as
+// "tf32".
+VP3D_HD float round_to_tf32(float value) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  std::uint32_t bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));
+  return bits_to<float>(bits);
+#else
+  const std::uint32_t bits = bits_to<std::uint32_t>(value);
+  if ((bits & 0x7F800000U) == 0x7F800000U) return value;
+  return bits_to<float>((bits + 0x1000U) & 0xFFFFE000U);
+#endif
+}
+
+// value = large + small, but for what lies beyond 20 binary digits of it. An infinite or NaN value
+// makes small NaN.
+VP3D_HD void split_for_tf32(float value, float& large, float& small) {
+  large = round_to_tf32(value);
+  small = round_to_tf32(value - large);
 }
 
 // min(round(value / step), 127), halves to even; values are never negative. A true division, as

@@ -9,6 +9,9 @@
 
 namespace vp3d::cuda {
 
+// Of a block of the kernels that do nothing else.
+constexpr int kFrameThreads = 256;
+
 // Of one live stream, or one item of a batch: its image, and where its camera is.
 //   normalised = (pixel - centre) / half, with centre = (width / 2, height / 2), half = width / 2;
 //   world = position + camera @ rotation, with rotation (3, 3) world -> camera.
@@ -68,11 +71,11 @@ VP3D_HD float prepared_value(const ProcessingTables& tables, const std::int32_t*
 // A point, and where the root is, in the camera's frame -> a coordinate of their sum.
 VP3D_HD float finished_value(const ProcessingTables& tables, const View* view, const float* point,
                              const float* root, int axis) {
-  float sum[3];
-  for (int i = 0; i < 3; ++i) sum[i] = root == nullptr ? point[i] : point[i] + root[i];
-  if (tables.to_world == 0) return sum[axis];
+  if (tables.to_world == 0) return root == nullptr ? point[axis] : point[axis] + root[axis];
   float value = view->position[axis];
-  for (int i = 0; i < 3; ++i) value = fmaf(sum[i], view->rotation[3 * i + axis], value);
+  for (int i = 0; i < 3; ++i)
+    value = fmaf(root == nullptr ? point[i] : point[i] + root[i], view->rotation[3 * i + axis],
+                 value);
   return value;
 }
 

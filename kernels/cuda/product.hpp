@@ -17,6 +17,7 @@ constexpr int kMostWarps = 16;
 // Of shared memory: the tables and the frame that a block keeps, where they fit; the warps' sums.
 constexpr int kNearTableBytes = 8192;
 constexpr int kNearFrameBytes = 2048;
+constexpr int kNearInputBytes = 2048;  // prepared, where there is processing
 constexpr int kPartialBytes = kMostWarps * kTensorColumns * kTileRows * 4;
 
 // A chunk of the columns of a product and the tile that it meets. Column j is planned column
@@ -114,35 +115,57 @@ VP3D_HD void store_narrow(std::byte* column, Number type, int row, float value, 
     reinterpret_cast<std::int8_t*>(column)[row] = quantise(value, quantum);
 }
 
-VP3D_HD void store_output(const Launch& launch, const Product& product, int column, int output,
-                          float value) {
+// Where the outputs of one column of a product go, and what is added to them.
+struct Outputs {
+  float* wide;            // or null
+  std::byte* narrow;      // or null
+  const float* residual;  // or null
+};
+
+VP3D_HD Outputs outputs_of(const Launch& launch, const Product& product, int column) {
   const int row_index = column / product.columns, planned = column % product.columns;
-  if (product.role == Role::shrink) {
-    launch.answers[static_cast<std::int64_t>(row_index) * launch.header().answer_floats +
-                   product.answer + output] = value;
-    return;
-  }
-  value = value > 0.0F || value != value ? value : 0.0F;  // ReLU hands NaN on
   const Row row = launch.row(row_index);
   std::byte* place = launch.place(row);
+  if (product.role == Role::shrink) {
+    const Image& header = launch.header();
+    float* answers =
+        header.processing.add_trajectory != 0
+            ? reinterpret_cast<float*>(place + header.raw_answer)
+            : launch.answers + static_cast<std::int64_t>(row_index) * header.answer_floats;
+    return {answers + product.answer, nullptr, nullptr};
+  }
+  const bool narrow = product.narrow != Number::f32;
   if (product.role == Role::conv) {
     std::byte* middle = place + product.middle + planned * product.middle_bytes;
-    if (product.narrow == Number::f32)
-      reinterpret_cast<float*>(middle)[output] = value;
-    else
-      store_narrow(middle, product.narrow, output, value, product.quantum);
-    return;
+    return {narrow ? nullptr : reinterpret_cast<float*>(middle), narrow ? middle : nullptr,
+            nullptr};
   }
-  const Tap* taps = launch.near_table<Tap>(product.tap_table) + planned * product.level_taps;
-  if (product.role == Role::mix)
-    value += reinterpret_cast<const float*>(
-        place + below_offset(product.below, taps[product.residual_tap], row.frames, false))[output];
   const int kind = launch.near_table<std::int32_t>(product.kind_table)[planned];
-  reinterpret_cast<float*>(place + own_offset(product.own, kind, row.frames, false))[output] =
-      value;
-  if (product.narrow != Number::f32)
-    store_narrow(place + own_offset(product.own, kind, row.frames, true), product.narrow, output,
-                 value, product.quantum);
+  Outputs outputs{
+      reinterpret_cast<float*>(place + own_offset(product.own, kind, row.frames, false)),
+      narrow ? place + own_offset(product.own, kind, row.frames, true) : nullptr, nullptr};
+  if (product.role == Role::mix) {
+    const Tap* taps = launch.near_table<Tap>(product.tap_table) + planned * product.level_taps;
+    outputs.residual = reinterpret_cast<const float*>(
+        place + below_offset(product.below, taps[product.residual_tap], row.frames, false));
+  }
+  return outputs;
+}
+
+// A sum with its bias, ReLU but for answers, and residual.
+VP3D_HD float finished(const Product& product, const Outputs& outputs, int output, float value) {
+  if (product.role == Role::shrink) return value;
+  value = value > 0.0F || value != value ? value : 0.0F;  // ReLU hands NaN on
+  return outputs.residual == nullptr ? value : value + outputs.residual[output];
+}
+
+VP3D_HD void store_output(const Launch& launch, const Product& product, int column, int output,
+                          float value) {
+  const Outputs outputs = outputs_of(launch, product, column);
+  value = finished(product, outputs, output, value);
+  if (outputs.wide != nullptr) outputs.wide[output] = value;
+  if (outputs.narrow != nullptr)
+    store_narrow(outputs.narrow, product.narrow, output, value, product.quantum);
 }
 
 // Sums of the warps, in their order: the same for every number of streams.

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "layout.hpp"
+#include "processing.hpp"
 
 namespace vp3d::cuda {
 
@@ -42,6 +43,7 @@ struct Product {
   std::int64_t kind_table;    // int32[columns], as Tap::column
   std::int32_t level_taps;
   std::int32_t pad;
+  std::int64_t tile_table;    // int64[tiles]: where the weights of each are
   std::int64_t bias, scale;  // float[rows]; scale is of the weights times that of the inputs
   std::int64_t middle, middle_bytes;
   Store below, own;
@@ -74,6 +76,11 @@ struct Image {
   std::int64_t item_table;      // Item[], by block, then phase
   std::int64_t first_items;     // int32[blocks * phases + 1]: where each phase's items begin
   std::int64_t stage_table;     // Stage[blocks][phases]
+  ProcessingTables processing;
+  std::int64_t frame_view_bytes;  // of each row's View in a frame, or 0
+  // In a place, where there is processing: what the network reads of this frame, and the answer
+  // before the trajectory is added.
+  std::int64_t prepared, prepared_bytes, raw_answer;
 };
 
 // One live stream: how many frames it has seen before this one, and which place is its own.
@@ -89,13 +96,17 @@ VP3D_HD constexpr std::uint32_t next_frame(std::uint32_t frames, std::uint32_t c
   return cycle > 0 && frames + 1 >= 2 * cycle ? frames + 1 - cycle : frames + 1;
 }
 
-// Followed by Row[rows], padded to whole steps, and float columns of inputs, one for each row.
+// Followed by Row[rows], padded to whole steps, by View[rows] where there is processing that needs
+// them, and by float columns of inputs, one for each row.
 struct alignas(kStepBytes) Frame {
   std::int32_t rows;
 };
 
-VP3D_HD constexpr std::int64_t frame_inputs(std::int64_t rows) {
+VP3D_HD constexpr std::int64_t frame_views(std::int64_t rows) {
   return kStepBytes + column_bytes(rows * 2, Number::f32);
+}
+VP3D_HD constexpr std::int64_t frame_inputs(std::int64_t rows, std::int64_t view_bytes) {
+  return frame_views(rows) + rows * view_bytes;
 }
 
 // What a kernel is given.
@@ -110,6 +121,7 @@ struct Arguments {
 // frame, which every product looks up again and again.
 struct Launch : Arguments {
   const std::byte* tables;
+  const std::byte* prepared = nullptr;  // columns of what the network reads, in shared memory
 
   VP3D_HD explicit Launch(const Arguments& arguments)
       : Arguments(arguments), tables(arguments.image) {}
@@ -128,8 +140,19 @@ struct Launch : Arguments {
   VP3D_HD Row row(int index) const {
     return reinterpret_cast<const Row*>(frame + kStepBytes)[index];
   }
+  VP3D_HD const View* view(int index) const {
+    return reinterpret_cast<const View*>(frame + frame_views(rows())) + index;
+  }
+  // As it came.
+  VP3D_HD const std::byte* seen(int index) const {
+    return frame + frame_inputs(rows(), header().frame_view_bytes) +
+           index * header().frame_row_bytes;
+  }
+  // As the network reads it.
   VP3D_HD const std::byte* input(int index) const {
-    return frame + frame_inputs(rows()) + index * header().frame_row_bytes;
+    if (prepared != nullptr) return prepared + index * header().prepared_bytes;
+    if (header().processing.joints_seen > 0) return place(row(index)) + header().prepared;
+    return seen(index);
   }
   VP3D_HD std::byte* place(const Row& row) const {
     return places + static_cast<std::int64_t>(row.place) * header().place_bytes;

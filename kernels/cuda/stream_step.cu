@@ -22,3 +22,19 @@ extern "C" __global__ void __launch_bounds__(vp3d::cuda::kMostWarps* vp3d::cuda:
   DeviceBlock block(reinterpret_cast<std::byte*>(vp3d_shared), nullptr);
   vp3d::cuda::run_phase(block, vp3d::cuda::Launch(arguments), phase, false);
 }
+
+// Before and behind the launches of phases, where the image has processing.
+extern "C" __global__ void __launch_bounds__(vp3d::cuda::kFrameThreads)
+    vp3d_stream_prepare(Arguments arguments) {
+  const vp3d::cuda::Launch launch(arguments);
+  const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (index < vp3d::cuda::prepared_numbers(launch))
+    vp3d::cuda::prepare_number(launch, index, nullptr);
+}
+
+extern "C" __global__ void __launch_bounds__(vp3d::cuda::kFrameThreads)
+    vp3d_stream_finish(Arguments arguments) {
+  const vp3d::cuda::Launch launch(arguments);
+  const int index = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (index < vp3d::cuda::finished_numbers(launch)) vp3d::cuda::finish_number(launch, index);
+}

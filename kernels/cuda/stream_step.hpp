@@ -3,8 +3,16 @@
 #pragma once
 
 #include "product.hpp"
+#include "stream_processing.hpp"
 
 namespace vp3d::cuda {
+
+// Dynamic shared memory of a block: one 8-byte mbarrier for each phase, the warps' sums, tables,
+// frame and inputs that are kept near, and behind these kFixedBytes the staged weights.
+constexpr int kMostPhases = 32;
+constexpr int kBarrierBytes = kMostPhases * 8;
+constexpr int kFixedBytes =
+    kBarrierBytes + kPartialBytes + kNearTableBytes + kNearFrameBytes + kNearInputBytes;
 
 // This frame's inputs, for the frames to come; nobody reads these slots in the first phase. Every
 // n-th row is a block's.
@@ -56,29 +64,78 @@ VP3D_HD void copy_near(Block& block, const std::byte* from, std::int64_t bytes, 
   });
 }
 
+// Copies of tables and a small frame come near; what the network reads of it too.
+template <class Block>
+VP3D_HD void fetch_near(Block& block, Launch& launch) {
+  const std::int64_t near_bytes = launch.header().near_bytes;
+  if (near_bytes <= kNearTableBytes) {
+    copy_near(block, launch.image, near_bytes, block.near_tables());
+    launch.tables = block.near_tables();
+  }
+  const Image& header = launch.header();
+  const std::int64_t frame_bytes = frame_inputs(launch.rows(), header.frame_view_bytes) +
+                                   launch.rows() * header.frame_row_bytes;
+  if (frame_bytes <= kNearFrameBytes) {
+    copy_near(block, launch.frame, frame_bytes, block.near_frame());
+    launch.frame = block.near_frame();
+  }
+}
+
+// Pixels become what the network reads: in every block again where that is little, or else once, with
+// a barrier of the grid behind it.
+template <class Block>
+VP3D_HD void prepare_inputs(Block& block, Launch& launch) {
+  const Image& header = launch.header();
+  if (header.processing.joints_seen == 0) return;
+  const int numbers = prepared_numbers(launch), threads = block.n_warps() * kLanes;
+  const std::int64_t bytes = launch.rows() * header.prepared_bytes;
+  if (bytes <= kNearInputBytes) {
+    // Columns end with zeros.
+    block.threads([&](int thread) {
+      for (std::int64_t at = thread * kLaneBytes; at < bytes; at += threads * kLaneBytes)
+        *reinterpret_cast<Words*>(block.near_inputs() + at) = Words{};
+    });
+    block.threads([&](int thread) {
+      for (int i = thread; i < numbers; i += threads)
+        prepare_number(launch, i, block.near_inputs());
+    });
+    launch.prepared = block.near_inputs();
+    return;
+  }
+  block.threads([&](int thread) {
+    for (int i = block.index() * threads + thread; i < numbers; i += block.n_blocks() * threads)
+      prepare_number(launch, i, nullptr);
+  });
+  block.grid_barrier();
+}
+
+template <class Block>
+VP3D_HD void finish_answers(Block& block, const Launch& launch) {
+  if (launch.header().processing.add_trajectory == 0) return;
+  block.grid_barrier();
+  const int numbers = finished_numbers(launch), threads = block.n_warps() * kLanes;
+  block.threads([&](int thread) {
+    for (int i = block.index() * threads + thread; i < numbers; i += block.n_blocks() * threads)
+      finish_number(launch, i);
+  });
+}
+
 // All phases. Every weight that has room in shared memory is under way before the first product.
 template <class Block>
 VP3D_HD void run_step(Block& block, const Arguments& arguments) {
   Launch launch(arguments);
   const Image& image = launch.header();
   const Stage* stages = launch.table<Stage>(image.stage_table) + block.index() * image.phases;
-  block.begin_staging(launch.image, stages, image.phases);
-  if (image.near_bytes <= kNearTableBytes) {
-    copy_near(block, launch.image, image.near_bytes, block.near_tables());
-    launch.tables = block.near_tables();
-  }
-  const Image& header = launch.header();
-  const std::int64_t frame_bytes =
-      frame_inputs(launch.rows()) + launch.rows() * header.frame_row_bytes;
-  if (frame_bytes <= kNearFrameBytes) {
-    copy_near(block, launch.frame, frame_bytes, block.near_frame());
-    launch.frame = block.near_frame();
-  }
-  for (int phase = 0; phase < header.phases; ++phase) {
+  const int phases = image.phases;
+  block.begin_staging(launch.image, stages, phases);
+  fetch_near(block, launch);
+  prepare_inputs(block, launch);
+  for (int phase = 0; phase < phases; ++phase) {
     if (phase > 0) block.grid_barrier();
     if (stages[phase].bytes > 0) block.await_stage(phase);
     run_phase(block, launch, phase, true);
   }
+  finish_answers(block, launch);
 }
 
 }  // namespace vp3d::cuda

@@ -1,8 +1,10 @@
 # The CUDA kernels on a simulated grid: no GPU and no nvcc is needed.
-foreach(name cuda_image cuda_layout cuda_stream)
+foreach(name cuda_image cuda_layout cuda_stream cuda_clip)
   vp3d_test(${name})
   target_link_libraries(test_${name} PRIVATE vp3d::cuda)
 endforeach()
+vp3d_test(cuda_processing ${CMAKE_CURRENT_SOURCE_DIR}/processing.txt)
+target_link_libraries(test_cuda_processing PRIVATE vp3d::cuda)
 
 # What the compiler made of them. That they compile for every architecture is part of the build;
 # where nvcc is missing neither was looked at, and the test says so.

@@ -70,12 +70,13 @@ class HostWarp {
     }
   }
 
-  // Two mma.m16n8k16 (f16) or mma.m16n8k32 (s8), operands placed as the PTX manual says: register r
-  // of A is row g + 8 (r % 2), of B row g; both hold k from e q + 4 e (r / 2), e to a register.
+  // Two mma.m16n8k16 (f16), m16n8k32 (s8) or m16n8k8 (f32, in three products of tf32), operands
+  // placed as the PTX manual says: register r of A is row g + 8 (r % 2), of B row g; both hold k from
+  // e q + 4 e (r / 2), e to a register.
   template <Number type, class Sums>
   void multiply_add(PerLane<Sums>& sums, const PerLane<Words>& low, const PerLane<Words>& high,
                     const PerLane<Words>& weights) {
-    constexpr int each = type == Number::f16 ? 2 : 4;
+    constexpr int each = static_cast<int>(4 / cuda::size_of(type));
     using Sum = typename cuda::Arithmetic<type>::Sum;
     for (int half = 0; half < 2; ++half) {
       Sum a[16][8 * each] = {}, b[8][8 * each] = {};
@@ -94,14 +95,29 @@ class HostWarp {
       for (int lane = 0; lane < kLanes; ++lane)
         for (int r = 0; r < 4; ++r)
           for (int k = 0; k < 8 * each; ++k)
-            sums[lane].of[r] += a[lane / 4 + (r < 2 ? 0 : 8)][k] * b[lane % 4 * 2 + (r & 1)][k];
+            sums[lane].of[r] +=
+                product<type>(a[lane / 4 + (r < 2 ? 0 : 8)][k], b[lane % 4 * 2 + (r & 1)][k]);
     }
   }
 
+ protected:
+  std::mt19937& random() { return random_; }
+
  private:
+  template <Number type, class Sum>
+  static Sum product(Sum a, Sum b) {
+    if constexpr (type != Number::f32) return a * b;
+    float large_a, small_a, large_b, small_b;
+    cuda::split_for_tf32(static_cast<float>(a), large_a, small_a);
+    cuda::split_for_tf32(static_cast<float>(b), large_b, small_b);
+    return static_cast<Sum>(small_a * large_b + large_a * small_b + large_a * large_b);
+  }
+
   template <Number type>
   static auto element(std::uint32_t word, int i) {
-    if constexpr (type == Number::f16)
+    if constexpr (type == Number::f32)
+      return cuda::bits_to<float>(word);
+    else if constexpr (type == Number::f16)
       return cuda::half_to_float(static_cast<std::uint16_t>(word >> (16 * i)));
     else
       return static_cast<std::int32_t>(static_cast<std::int8_t>(word >> (8 * i)));
@@ -123,7 +139,9 @@ class HostBlock {
         random_(options.seed + static_cast<std::uint32_t>(index)),
         grid_(grid),
         partial_(cuda::kPartialBytes / sizeof(Words), kRubbish),
-        near_((cuda::kNearTableBytes + cuda::kNearFrameBytes) / sizeof(Words), kRubbish),
+        near_((cuda::kNearTableBytes + cuda::kNearFrameBytes + cuda::kNearInputBytes) /
+                  sizeof(Words),
+              kRubbish),
         shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words), kRubbish) {}
 
   int index() const { return index_; }
@@ -136,6 +154,7 @@ class HostBlock {
 
   std::byte* near_tables() { return reinterpret_cast<std::byte*>(near_.data()); }
   std::byte* near_frame() { return near_tables() + cuda::kNearTableBytes; }
+  std::byte* near_inputs() { return near_frame() + cuda::kNearFrameBytes; }
 
   template <class F>
   void warps(const F& f) {
@@ -198,10 +217,14 @@ inline void launch_step(const cuda::Arguments& arguments, const GridOptions& opt
   });
 }
 
-// The same as one ordinary launch for each phase, blocks in an order drawn by chance.
+// The same as one ordinary launch for each phase, blocks in an order drawn by chance, and launches
+// before and behind where there is processing.
 inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& options) {
   const cuda::Launch launch(arguments);
   const cuda::Image& image = launch.header();
+  if (image.processing.joints_seen > 0)
+    for (int i = cuda::prepared_numbers(launch) - 1; i >= 0; --i)
+      cuda::prepare_number(launch, i, nullptr);
   std::vector<int> order(static_cast<std::size_t>(image.blocks));
   std::iota(order.begin(), order.end(), 0);
   std::mt19937 random(options.seed);
@@ -212,6 +235,8 @@ inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& o
       cuda::run_phase(block, launch, phase, false);
     }
   }
+  if (image.processing.add_trajectory != 0)
+    for (int i = cuda::finished_numbers(launch) - 1; i >= 0; --i) cuda::finish_number(launch, i);
 }
 
 }  // namespace vp3d::test

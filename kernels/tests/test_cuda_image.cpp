@@ -82,7 +82,7 @@ void check_frame() {
   const Image& header = header_of(image);
   const std::vector<float> keypoints(2 * 34, 0.5F);
   const std::vector<std::byte> frame =
-      build_frame(header, {{7, 1}, {9, 0}}, keypoints.data(), 34);
+      build_frame(header, {{7, 1}, {9, 0}}, keypoints.data());
   CHECK_EQUAL(frame.size(), 64U + 64U + 2U * 192U);
   const vp3d::cuda::Launch launch({image.data(), nullptr, frame.data(), nullptr});
   CHECK_EQUAL(launch.rows(), 2);

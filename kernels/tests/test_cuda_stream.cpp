@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "check.hpp"
+#include "comparison.hpp"
 #include "image.hpp"
 #include "reference_network.hpp"
+#include "simulated_clip.hpp"
 #include "simulated_grid.hpp"
 #include "vp3d/engine.hpp"
 
@@ -34,6 +36,7 @@ struct Case {
   Precision precision = Precision::fp16;
   std::int64_t lag = 0;
   Grid grid;
+  vp3d::cuda::Device device;  // for many streams
   GridOptions options;
 };
 
@@ -49,6 +52,9 @@ std::string name_of(const Case& c) {
          ", tensor columns " + std::to_string(c.grid.tensor_columns) + ", seed " +
          std::to_string(c.options.seed);
 }
+
+// One cooperative launch, one ordinary launch for each phase, or launches for many streams.
+enum class Way { cooperative, phases, wide };
 
 // What the runtime does for the kernels: memory, rows, and a frame for each step.
 class DeviceStream {
@@ -71,17 +77,20 @@ class DeviceStream {
   std::size_t n_rows() const { return rows_.size(); }
   const vp3d::cuda::Image& header() const { return header_of(image_); }
 
-  // Answers (rows, answer_floats) in one cooperative launch, or one launch for each phase.
-  Floats step(const Floats& keypoints, bool cooperative) {
-    const ModelSpec& spec = case_.networks[0].spec;
-    const std::vector<std::byte> frame =
-        build_frame(header(), rows_, keypoints.data(), spec.joints_in * spec.features);
+  // Answers (rows, answer_floats).
+  Floats step(const Floats& keypoints, Way way) {
+    const std::vector<std::byte> frame = build_frame(header(), rows_, keypoints.data());
     Floats answers(rows_.size() * static_cast<std::size_t>(header().answer_floats), NAN);
     const Arguments arguments{image_.data(), places_.data(), frame.data(), answers.data()};
-    if (cooperative)
-      launch_step(arguments, case_.options);
-    else
-      launch_phases(arguments, case_.options);
+    if (way == Way::cooperative) launch_step(arguments, case_.options);
+    if (way == Way::phases) launch_phases(arguments, case_.options);
+    if (way == Way::wide) {
+      ClipOptions options;
+      options.seed = case_.options.seed;
+      for (const vp3d::cuda::ClipLaunch& launch :
+           plan_wide_step(image_, static_cast<std::int64_t>(rows_.size()), case_.device))
+        run_wide_launch(launch, arguments, options);
+    }
     for (Row& row : rows_)
       row.frames = vp3d::cuda::next_frame(row.frames, header().frame_cycle);
     return answers;
@@ -95,31 +104,6 @@ class DeviceStream {
   std::uint32_t places_used_ = 0;
 };
 
-// Rounding to half precision or 8 bits may fall on the other side than in float64: rarely, and an
-// answer then moves by one step of a few values.
-struct Comparison {
-  std::size_t values = 0, off = 0;
-  double worst = 0;
-
-  void operator()(double found, double expected) {
-    const double error = std::fabs(found - expected);
-    worst = std::isnan(error) ? HUGE_VAL : std::max(worst, error);
-    off += error <= 1e-5 ? 0 : 1;
-    ++values;
-  }
-
-  bool holds(Precision precision) const {
-    if (values == 0) return false;
-    if (precision == Precision::fp32) return off == 0;
-    return worst < (precision == Precision::int8 ? 0.2 : 2e-3) && off * 4 < values;
-  }
-
-  std::string text() const {
-    return std::to_string(off) + " of " + std::to_string(values) + " off, worst " +
-           std::to_string(worst);
-  }
-};
-
 // One case, in both forms, frame after frame.
 class Bench {
  public:
@@ -131,35 +115,43 @@ class Bench {
   // Against the definition; with `peers` the twin must answer the same, and the native engine,
   // which rounds no activations to half precision, nearly the same.
   Comparison run(std::int64_t frames, std::size_t rows, bool peers) {
-    DeviceStream one(case_), twin(case_);
+    DeviceStream one(case_), twin(case_), wide(case_);
     vp3d::EngineOptions engine_options;
     engine_options.threads = 1;
     Engine engine(path, case_.networks, case_.precision, engine_options);
     Stream native = engine.open_stream(case_.lag);
     Random random(case_.options.seed + 5);
     std::vector<Floats> seen;
-    Comparison comparison;
+    Comparison comparison, wide_comparison;
     for (std::int64_t t = 0; t < frames; ++t) {
       for (std::size_t i = 0; i < (t == 0 ? rows : t == 3 ? 2U : 0U); ++i) {
         one.add_row();
         twin.add_row();
+        wide.add_row();
         native.add_rows(1);
         seen.emplace_back();
       }
       if (t == 5) {  // one row less, the others move up
         one.remove_row(0);
         twin.remove_row(0);
+        wide.remove_row(0);
         native.remove_rows({0});
         seen.erase(seen.begin());
       }
       const Floats keypoints = next_keypoints(seen, random);
-      const Floats answers = one.step(keypoints, true);
+      const Floats answers = one.step(keypoints, Way::cooperative);
       compare(comparison, seen, answers);
       if (!peers) continue;
-      const Floats same = twin.step(keypoints, false);
+      const Floats same = twin.step(keypoints, Way::phases);
       CHECK(std::memcmp(answers.data(), same.data(), answers.size() * sizeof(float)) == 0);
       compare_natively(native, keypoints, answers);
+      // Every other step: places that one way has written, another goes on with.
+      compare(wide_comparison, seen,
+              wide.step(keypoints, t % 2 == 0 ? Way::wide : Way::phases));
     }
+    check(!peers || wide_comparison.holds(case_.precision),
+          name_of(case_) + ", by launches for many streams: " + wide_comparison.text(), __FILE__,
+          __LINE__);
     return comparison;
   }
 
@@ -210,11 +202,9 @@ class Bench {
         for (std::size_t k = 0; k < size; ++k, ++at)
           worst = std::max<double>(worst, std::fabs(answers[at] - found[i][row * size + k]));
       }
-    const double limit = case_.precision == Precision::fp32   ? 1e-5
-                         : case_.precision == Precision::fp16 ? 1e-2
-                                                              : 0.2;
-    check(worst < limit, name_of(case_) + ": differs from the native engine by " +
-                             std::to_string(worst), __FILE__, __LINE__);
+    check(worst < native_limit(case_.precision),
+          name_of(case_) + ": differs from the native engine by " + std::to_string(worst), __FILE__,
+          __LINE__);
   }
 
   const Case& case_;
@@ -245,6 +235,7 @@ Case random_case(std::uint32_t seed) {
   c.grid.blocks = 1 + static_cast<int>(random.below(9));
   c.grid.shared_bytes = static_cast<std::int64_t>(random.below(3)) * 20'000;
   c.grid.tensor_columns = random.below(2) == 0 ? 0 : 1 + static_cast<int>(random.below(12));
+  c.device.shape = static_cast<vp3d::cuda::ClipShape>(random.below(3));
   c.options.warps = 1 + static_cast<int>(random.below(5));
   c.options.seed = seed;
   return c;
@@ -270,6 +261,23 @@ void check_large_tables() {
   Bench bench(c);
   CHECK(DeviceStream(c).header().near_bytes > vp3d::cuda::kNearTableBytes);
   check(bench.run(8, 31, true).holds(c.precision), name_of(c), __FILE__, __LINE__);
+}
+
+// Tiles of many streams, several in both directions, for each shape.
+void check_many_streams() {
+  for (const Precision precision : {Precision::fp16, Precision::int8, Precision::fp32}) {
+    Case c;
+    c.networks = {{"pose", {{3, 3}, 140, 5, 2, 4, false}},
+                  {"trajectory", {{3, 3}, 72, 5, 2, 1, false}}};
+    c.precision = precision;
+    c.lag = 1;
+    c.grid = {7, 0, 8};
+    for (int shape = 0; shape < 3; ++shape) {
+      c.device.shape = static_cast<vp3d::cuda::ClipShape>(shape);
+      Bench bench(c);
+      check(bench.run(6, 45, true).holds(c.precision), name_of(c), __FILE__, __LINE__);
+    }
+  }
 }
 
 // Several blocks, and all weights staged.
@@ -314,6 +322,7 @@ void check_broken_grids() {
 int main() {
   check_random_cases();
   check_large_tables();
+  check_many_streams();
   // Under ThreadSanitizer what is missing is a race, and ends the test.
   if (!kThreadSanitizer) check_broken_grids();
   std::remove(path.c_str());

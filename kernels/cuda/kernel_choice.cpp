@@ -1,0 +1,87 @@
+#include "kernel_choice.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <stdexcept>
+
+namespace vp3d::cuda {
+namespace {
+
+// Fewer columns than this go to the narrow kernels. Computed from what each reads of the second-level
+// cache, not yet measured.
+constexpr std::int64_t kNarrowest = 64;
+
+// How long a multiplication takes in tiles of this shape, beside the largest. Computed from what is
+// read of shared memory and of the second-level cache for it, not yet measured.
+double price(ClipShape shape) {
+  return shape == ClipShape::wide ? 1.0 : shape == ClipShape::tall ? 1.1 : 1.3;
+}
+
+// The time of the multiprocessor that has most blocks.
+double time_of(const ClipKernel& kernel, const std::vector<Extent>& products,
+               const Device& device) {
+  std::int64_t blocks = 0;
+  for (const Extent& product : products) blocks += blocks_of(kernel, product);
+  return static_cast<double>(ceil_div(blocks, device.multiprocessors)) * kernel.columns *
+         kernel.rows * price(kernel.shape);
+}
+
+}  // namespace
+
+void check_device(const Device& device) {
+  if (device.multiprocessors < 1 || device.shared_bytes < (48 << 10))
+    throw std::invalid_argument(
+        "a device has at least one multiprocessor and 48 KB of shared memory, not " +
+        std::to_string(device.multiprocessors) + " and " + std::to_string(device.shared_bytes) +
+        " bytes");
+}
+
+const ClipKernel& choose_kernel(Number type, const std::vector<Extent>& products, bool narrow,
+                                const Device& device) {
+  const bool few = products[0].columns <= kNarrowest;
+  const ClipKernel* best = nullptr;
+  double least = std::numeric_limits<double>::infinity();
+  for (const ClipKernel& kernel : kClipKernels) {
+    if (kernel.type != type) continue;
+    const bool is_narrow = kernel.shape == ClipShape::narrow;
+    if (is_narrow && !narrow) continue;
+    // There is one shape of tiles of float32.
+    const bool only = type == Number::f32 ? is_narrow == (device.shape == ClipShape::narrow)
+                                          : device.shape == kernel.shape;
+    if (device.shape && only) return kernel;
+    if (is_narrow && few) return kernel;
+    if (is_narrow) continue;
+    const double time = time_of(kernel, products, device);
+    if (time < least) best = &kernel;
+    least = std::min(least, time);
+  }
+  return *best;
+}
+
+std::int64_t row_tiles_of(const ClipKernel& kernel, const Extent& product) {
+  return ceil_div(clip_padded(product.rows), kernel.rows);
+}
+
+std::int64_t blocks_of(const ClipKernel& kernel, const Extent& product) {
+  return ceil_div(product.columns, kernel.columns) * row_tiles_of(kernel, product);
+}
+
+std::int32_t stages_of(const ClipKernel& kernel, const Device& device) {
+  // At least two blocks are to be on a multiprocessor.
+  const std::int64_t room = device.shared_bytes / 2 / kernel.stage_bytes;
+  return static_cast<std::int32_t>(
+      std::clamp<std::int64_t>(room, kLeastStages, kernel.most_stages));
+}
+
+std::int64_t shared_bytes_of(const ClipKernel& kernel, std::int32_t stages) {
+  return static_cast<std::int64_t>(kernel.stage_bytes) *
+         (kernel.shape == ClipShape::narrow ? 1 : stages);
+}
+
+void check_blocks(std::int64_t blocks) {
+  if (blocks > std::numeric_limits<std::int32_t>::max())
+    throw std::invalid_argument("a launch would have " + std::to_string(blocks) +
+                                " blocks; split the batch or the clip");
+}
+
+}  // namespace vp3d::cuda

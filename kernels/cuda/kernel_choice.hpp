@@ -1,0 +1,51 @@
+// Which kernel a launch takes, how many blocks, and how much shared memory. On the host.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "clip_kernels.hpp"
+
+namespace vp3d::cuda {
+
+// What launches are made for.
+struct Device {
+  int multiprocessors = 1;
+  std::int64_t shared_bytes = 48 << 10;  // the most that a block may have, opt-in included
+  std::optional<ClipShape> shape;        // the only one to use, for tests and for tuning
+};
+
+// One launch of a plan; what a runtime does with it is said in clip_plan.hpp.
+struct ClipLaunch {
+  std::string kernel;
+  std::int64_t blocks = 0;
+  int threads = 0;
+  std::int64_t shared_bytes = 0;
+  std::vector<std::byte> arguments;
+};
+
+// A matrix product of a launch.
+struct Extent {
+  std::int64_t columns, rows;
+};
+
+// Throws std::invalid_argument for a device without multiprocessors or shared memory.
+void check_device(const Device& device);
+
+// The kernel that is done first with these products, of which `narrow` ones are to be considered or
+// not. Fewer columns than some go to narrow kernels; others to tiles that fill the device evenly.
+const ClipKernel& choose_kernel(Number type, const std::vector<Extent>& products, bool narrow,
+                                const Device& device);
+
+std::int64_t row_tiles_of(const ClipKernel& kernel, const Extent& product);
+std::int64_t blocks_of(const ClipKernel& kernel, const Extent& product);
+
+// Of the pipeline in shared memory.
+std::int32_t stages_of(const ClipKernel& kernel, const Device& device);
+std::int64_t shared_bytes_of(const ClipKernel& kernel, std::int32_t stages);
+
+// Throws std::invalid_argument for more blocks than a grid has.
+void check_blocks(std::int64_t blocks);
+
+}  // namespace vp3d::cuda

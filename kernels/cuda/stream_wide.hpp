@@ -1,0 +1,185 @@
+// One phase of a step of many streams: as many columns share each pass over the weights as a block's
+// tile has, and the launch of a phase has as many blocks as tiles. Tiles, pipeline and sums are those
+// of clip_tile.hpp; the columns lie in the places of their streams, tap by tap.
+#pragma once
+
+#include "clip_tile.hpp"
+#include "stream_step.hpp"
+
+namespace vp3d::cuda {
+
+// What a kernel is given: one phase's products of one type.
+struct WideArguments : Arguments {
+  std::int32_t products[kClipProducts], blocks[kClipProducts], row_tiles[kClipProducts];
+  std::int32_t stages;
+  std::int32_t keeps_inputs;  // the step's first launch: this frame's inputs, for frames to come
+};
+
+// What one warp copies for each step, as StageCopies does. Where a tap's columns are is found anew for
+// each tap.
+template <class Tile, class Warp>
+class PlaceCopies {
+ public:
+  VP3D_HD PlaceCopies(Warp& warp, const Launch& launch, const Product& product, int first_column,
+                      int first_row)
+      : launch_(launch),
+        product_(product),
+        first_column_(first_column),
+        columns_(product.columns * launch.rows()),
+        first_fragment_(warp.index() * Tile::own_columns),
+        tap_steps_(product.tap_steps),
+        steps_left_(product.taps * product.tap_steps) {
+    const auto* table = launch.table<std::int64_t>(product.tile_table);
+    const int tile = first_row / kTileRows + warp.index() * Tile::own_rows;
+    const int tiles = static_cast<int>(ceil_div(product.rows, kTileRows));
+    tiles_left_ = tiles - tile;
+    VP3D_UNROLL
+    for (int i = 0; i < Tile::own_rows; ++i)
+      weights_[i] = launch.image + table[tile + i < tiles ? tile + i : tiles - 1];
+  }
+
+  VP3D_HD void copy_next(Warp& warp, int stage) {
+    if (steps_left_ > 0) {
+      if (tap_left_ == 0) find_columns(warp);
+      const int columns = stage + first_fragment_ * kFragmentBytes;
+      const int rows = stage + (Tile::column_fragments + warp.index() * Tile::own_rows) *
+                                   kFragmentBytes;
+      warp.lanes([&](int lane) {
+        VP3D_UNROLL
+        for (int i = 0; i < Tile::own_columns; ++i) {
+          warp.copy(columns + i * kFragmentBytes + lane * kLaneBytes, inputs_[i][lane],
+                    (there_[lane] >> i & 1) != 0);
+          inputs_[i][lane] += kStepBytes;
+        }
+        VP3D_UNROLL
+        for (int i = 0; i < Tile::own_rows; ++i)
+          warp.copy(rows + i * kFragmentBytes + lane * kLaneBytes, weights_[i] + lane * kLaneBytes,
+                    i < tiles_left_);
+      });
+      VP3D_UNROLL
+      for (int i = 0; i < Tile::own_rows; ++i) weights_[i] += kFragmentBytes;
+      --steps_left_;
+      --tap_left_;
+    }
+    warp.end_copies();
+  }
+
+ private:
+  VP3D_HD void find_columns(Warp& warp) {
+    warp.lanes([&](int lane) {
+      int there = 0;
+      VP3D_UNROLL
+      for (int i = 0; i < Tile::own_columns; ++i) {
+        const int wanted = first_column_ + (first_fragment_ + i) * kTileRows + lane_row(lane);
+        const int column = wanted < columns_ ? wanted : columns_ - 1;
+        there |= wanted < columns_ ? 1 << i : 0;
+        inputs_[i][lane] = input_of(launch_, product_, column / product_.columns,
+                                    column % product_.columns, tap_) +
+                           input_offset(lane);
+      }
+      there_[lane] = there;
+    });
+    ++tap_;
+    tap_left_ = tap_steps_;
+  }
+
+  const Launch& launch_;
+  const Product& product_;
+  const int first_column_, columns_, first_fragment_, tap_steps_;
+  int steps_left_, tap_left_ = 0, tap_ = 0, tiles_left_ = 0;
+  const std::byte* weights_[Tile::own_rows];
+  typename Warp::template PerLane<const std::byte*> inputs_[Tile::own_columns];
+  typename Warp::template PerLane<int> there_;
+};
+
+// Two neighbouring outputs of one column, where both are there.
+template <class Sum>
+VP3D_HD void finish_pair(const Launch& launch, const Product& product, const Outputs& outputs,
+                         int row, Sum first, Sum second) {
+  float values[2] = {static_cast<float>(first), static_cast<float>(second)};
+  for (int i = 0; i < 2; ++i) {
+    if (row + i >= product.rows) break;
+    if (product.type == Number::i8)
+      values[i] *= launch.table<float>(product.scale)[row + i];
+    values[i] =
+        finished(product, outputs, row + i,
+                 values[i] + launch.table<float>(product.bias)[row + i]);
+  }
+  if (product.role == Role::shrink || row + 1 >= product.rows) {
+    for (int i = 0; i < 2 && row + i < product.rows; ++i) {
+      if (outputs.wide != nullptr) outputs.wide[row + i] = values[i];
+      if (outputs.narrow != nullptr)
+        store_narrow(outputs.narrow, product.narrow, row + i, values[i], product.quantum);
+    }
+    return;
+  }
+  if (outputs.wide != nullptr)
+    *reinterpret_cast<Pack<float, 2>*>(outputs.wide + row) = {{values[0], values[1]}};
+  if (outputs.narrow == nullptr) return;
+  if (product.narrow == Number::f16)
+    *reinterpret_cast<Pack<std::uint16_t, 2>*>(outputs.narrow + row * 2) = {
+        {float_to_half(values[0]), float_to_half(values[1])}};
+  else
+    *reinterpret_cast<Pack<std::int8_t, 2>*>(outputs.narrow + row) = {
+        {quantise(values[0], product.quantum), quantise(values[1], product.quantum)}};
+}
+
+template <class Tile, class Warp>
+VP3D_HD void store_places(Warp& warp, const Launch& launch, const Product& product,
+                          TileSums<Tile, Warp>& sums, int first_column, int first_row) {
+  using Sums = TileSums<Tile, Warp>;
+  const int columns = product.columns * launch.rows();
+  VP3D_UNROLL
+  for (int i = 0; i < Sums::m; ++i) {
+    VP3D_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      warp.lanes([&](int lane) {
+        const int column =
+            first_column + sums.first_column + i * 16 + mma_column(lane, 2 * half);
+        if (column >= columns) return;
+        const Outputs outputs = outputs_of(launch, product, column);
+        VP3D_UNROLL
+        for (int j = 0; j < Sums::n; ++j) {
+          const int row = first_row + sums.first_row + j * kTileRows + mma_row(lane, 0);
+          const auto& four = sums.of[i][j][lane];
+          finish_pair(launch, product, outputs, row, four.of[2 * half], four.of[2 * half + 1]);
+        }
+      });
+    }
+  }
+}
+
+// As keep_inputs, by a warp: every n-th row is one's own.
+template <class Warp>
+VP3D_HD void keep_rows(Warp& warp, const Launch& launch, int first, int stride) {
+  const Product& product = launch.near_table<Product>(launch.header().product_table)[0];
+  const auto words = static_cast<int>(product.below.bytes / kLaneBytes);
+  for (int index = first; index < launch.rows(); index += stride) {
+    const Row row = launch.row(index);
+    std::byte* to = launch.place(row) + own_offset(product.below, 0, row.frames, false);
+    warp.lanes([&](int lane) {
+      for (int word = lane; word < words; word += kLanes)
+        *reinterpret_cast<Words*>(to + word * kLaneBytes) =
+            load(launch.input(index) + word * kLaneBytes);
+    });
+  }
+}
+
+template <class Tile, class Warp>
+VP3D_HD void run_wide_phase(Warp& warp, const WideArguments& arguments, int block, int blocks) {
+  const Launch launch(arguments);
+  if (arguments.keeps_inputs != 0)
+    keep_rows(warp, launch, block * Tile::warps + warp.index(), blocks * Tile::warps);
+  const int which = block < arguments.blocks[0] ? 0 : 1;
+  const int own = which == 0 ? block : block - arguments.blocks[0];
+  const Product& product =
+      launch.near_table<Product>(launch.header().product_table)[arguments.products[which]];
+  const int first_row = own % arguments.row_tiles[which] * Tile::rows;
+  const int first_column = own / arguments.row_tiles[which] * Tile::columns;
+  PlaceCopies<Tile, Warp> copies(warp, launch, product, first_column, first_row);
+  TileSums<Tile, Warp> sums(warp);
+  run_pipeline(warp, copies, sums, arguments.stages, product.taps * product.tap_steps);
+  store_places(warp, launch, product, sums, first_column, first_row);
+}
+
+}  // namespace vp3d::cuda

@@ -1,0 +1,27 @@
+// Steps of many streams: one launch for each phase, whose blocks share the columns of all streams in
+// tiles. The image, its places and frames are those of the cooperative step (image.hpp), and a stream
+// may take any step either way.
+#pragma once
+
+#include "image.hpp"
+#include "kernel_choice.hpp"
+#include "stream_wide.hpp"
+
+namespace vp3d::cuda {
+
+// From so many columns on (streams times the columns of each, at most 3) these launches are to be
+// preferred: the blocks of the cooperative step, 8 rows each, all read all columns. Computed from
+// what they read, not yet measured.
+constexpr std::int64_t kWideColumns = 128;
+
+// The most columns of a phase.
+std::int64_t columns_of(const std::vector<std::byte>& image, std::int64_t rows);
+
+// The launches of one step of `rows` streams, in order, to be run as clip_plan.hpp says of plans; but
+// the four addresses are those of image, places, frame and answers. They do not change from step to
+// step as long as the addresses stay. Throws std::invalid_argument for fewer rows than one, for too many,
+// and for impossible devices.
+std::vector<ClipLaunch> plan_wide_step(const std::vector<std::byte>& image, std::int64_t rows,
+                                       const Device& device);
+
+}  // namespace vp3d::cuda
