@@ -29,6 +29,24 @@ ORIN_NANO_JETPACK_6 = (
     "soc0@48.906C gpu@51.031C tj@51.031C soc1@49.406C VDD_IN 6904mW/6677mW "
     "VDD_CPU_GPU_CV 2109mW/1985mW VDD_SOC 1602mW/1590mW"
 )
+# github.com/rbonghi/jetson_stats/issues/624, as it was published.
+ORIN_BUSY = (
+    "05-15-2025 18:30:28 RAM 6982/7620MB (lfb 5x1MB) SWAP 2640/16384MB (cached 202MB) "
+    "CPU [97%@1984,95%@1984,95%@1984,91%@1984,88%@1984,93%@247] EMC_FREQ 18%@3199 "
+    "GR3D_FREQ 84%@[713] NVENC 1%@115 NVDEC 40%@115 NVJPG off NVJPG1 off VIC 31%@115 OFA off "
+    "NVDLA0 off PVA0_FREQ off APE 174 cv0@63.031C cpu@65.562C soc2@64.156C soc0@63.031C "
+    "cv1@62.937C gpu@63.5C tj@65.562C soc1@64.718C cv2@60.875C VDD_IN 17946mW/15710mW "
+    "VDD_CPU_GPU_CV 8896mW/7585mW VDD_SOC 3923mW/3515mW"
+)
+# github.com/GDWR/jetson_exporter/issues/14, as it was published.
+AGX_ORIN_AT_REST = (
+    "04-11-2025 10:36:27 RAM 4321/62801MB (lfb 1759x4MB) SWAP 19/31400MB (cached 0MB) "
+    "CPU [0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729,0%@729] "
+    "EMC_FREQ 0%@2133 GR3D_FREQ 0%@[0,0] VIC_FREQ 729 APE 174 CV0@-256C CPU@44.562C Tboard@32C "
+    "SOC2@40.093C Tdiode@33C SOC0@41.093C CV1@-256C GPU@-256C tj@44.343C SOC1@41.25C CV2@-256C "
+    "VDD_GPU_SOC 2340mW/2340mW VDD_CPU_CV 390mW/390mW VIN_SYS_5V0 4025mW/4025mW NC 0mW/0mW "
+    "VDDQ_VDD2_1V8AO 301mW/301mW NC 0mW/0mW"
+)
 AGX_ORIN_JETPACK_6 = (
     "02-11-2025 08:15:30 RAM 8021/62841MB (lfb 3x4MB) SWAP 0/31421MB (cached 0MB) "
     "CPU [1%@2201,off,2%@2188] EMC_FREQ 2%@3199 GR3D_FREQ 10%@[1300,1301] NVENC off APE 174 "
@@ -63,14 +81,16 @@ THOR_WITHOUT_INPUT = (
         (XAVIER_JETPACK_5, 308 + 463 + 1080 + 0 + 154 + 1890, (1266, 318, 1600), {"cpu": 38.5}),
         (ORIN_NANO_JETPACK_5, 5211, (1510, 624, 2133), {"cpu": 47.9, "gpu": 46.3, "tj": 47.9}),
         (ORIN_NANO_JETPACK_6, 6904, (1728, None, None), {"cpu": 50.187, "gpu": 51.031}),
+        (ORIN_BUSY, 17946, (1984, 713, 3199), {"cpu": 65.562, "gpu": 63.5, "tj": 65.562}),
+        (AGX_ORIN_AT_REST, 2340 + 390 + 4025, (729, 0, 2133), {"cpu": 44.562, "tj": 44.343}),
         (AGX_ORIN_JETPACK_6, 5139 + 1268 + 4500, (2201, 1301, 3199), {"tj": 53.1}),
         (AGX_ORIN_JETPACK_7, 5139 + 3268 + 5500, (2201, 1300, 3199), {"cpu": 52.968}),
         (THOR_JETPACK_7, 28906, (2601, 1575, 4266), {"tj": 51.218}),
         (THOR_WITHOUT_INPUT, 4925 + 8710 + 6767, (2430, 314, 3200), {"tj": 35.9}),
     ],
     ids=[
-        "xavier-5", "orin-nano-5", "orin-nano-6", "agx-orin-6", "agx-orin-7", "thor-7",
-        "thor-7-without-input",
+        "xavier-5", "orin-nano-5", "orin-nano-6", "orin-busy", "agx-orin-at-rest",
+        "agx-orin-6", "agx-orin-7", "thor-7", "thor-7-without-input",
     ],
 )  # fmt: skip
 def test_present_power_clocks_and_temperatures(
