@@ -139,9 +139,10 @@ def _pushed(
     every = max(1, len(numbers) // LOOKS)
     for at in numbers:
         poses = stream.push(frame(at))
-        broken += not np.isfinite(poses.joints_m).all()
-        if at in kept:
-            answers[at] = poses.joints_m
+        if poses is not None:  # the first frames of a stream with a lag have no answer yet
+            broken += not np.isfinite(poses.joints_m).all()
+            if at in kept:
+                answers[at] = poses.joints_m
         if memory_mb is not None and at >= warm and at % every == 0:
             memory.append(memory_mb())
             progress(at - numbers.start, len(numbers))

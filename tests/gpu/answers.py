@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,15 @@ LIMITS_MM = {"fp32": 0.01, "fp16": 0.3, "int8": 3.0}
 
 @dataclass(frozen=True)
 class Truth:
-    """Built-in motion of some people, and what the network says of it by its definition.
+    """Built-in motion of some people, and what the network says of it by its definition, which is
+    computed once.
 
     clips: (people, frames, J_in, F).
     """
 
     subject: Subject
     clips: np.ndarray
+    _known: dict[tuple[int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, bundle: Bundle, people: int, n_frames: int) -> Truth:
@@ -34,7 +36,10 @@ class Truth:
 
     def live(self, frame: int, lag: int) -> np.ndarray:
         """(people, J_out, 3) float64, metres."""
-        return self.subject.definitions["pose"].live(self.clips, frame, lag)
+        if (frame, lag) not in self._known:
+            definition = self.subject.definitions["pose"]
+            self._known[frame, lag] = definition.live(self.clips, frame, lag)
+        return self._known[frame, lag]
 
     def windows(self, frame: int) -> np.ndarray:
         """(people, R, J_in, F) around a frame of clips that are known as a whole."""

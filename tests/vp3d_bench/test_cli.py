@@ -141,11 +141,13 @@ def test_a_camera_is_fed(small: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "our ONNX stream, fp32, lag 4" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("lag", [0, 4])
 def test_many_frames_leave_no_trace(
-    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    lag: int, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "soak.json"
-    assert main([str(small), "--soak", "3000", "-o", str(output)]) == 0
+    arguments = ["--soak", "3000", "-o", str(output), "--contenders", f"native-stream-fp16@{lag}"]
+    assert main([str(small), *arguments]) == 0
     (found,) = json.loads(output.read_text())["streams"].values()
     assert found["difference_mm"] == 0
     assert found["frames"] == 3000

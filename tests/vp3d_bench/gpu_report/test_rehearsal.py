@@ -1,5 +1,5 @@
-"""The tests for real GPUs, tested over the doubles of TensorRT and CUDA: they run, and they fail
-where the product is broken."""
+"""The tests for real GPUs, tested without one: over the doubles of TensorRT and CUDA, and with the
+native engine in place of the CUDA engine. They pass there, and fail where the product is broken."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tensorrt_contract.inventory import tensorrt_versions
 
+from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.engines import open_engine
 from vp3d_export.cli import main
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,11 +30,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rehearse(demo: Path, version: str, *more: str) -> tuple[int, str]:
+    return pytest_of("test_tensorrt.py", demo, {"VP3D_GPU_REHEARSE": version}, *more)
+
+
+def pytest_of(file: str, demo: Path, env: dict[str, str], *more: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "tests/gpu/test_tensorrt.py", "-q", "-p",
-         "no:cacheprovider", *more],
+        [sys.executable, "-m", "pytest", f"tests/gpu/{file}", "-q", "-p", "no:cacheprovider",
+         *more],
         cwd=ROOT,
-        env={**os.environ, "VP3D_GPU_REHEARSE": version, "VP3D_GPU_BUNDLE": str(demo)},
+        env={**os.environ, "VP3D_GPU_BUNDLE": str(demo), **env},
         capture_output=True,
         text=True,
         check=False,
@@ -73,5 +79,42 @@ def test_they_fail_where_the_product_is_broken(
         demo, tensorrt_versions()[-1], "-p", "broken_product", "-k", tests,
         "-o", f"pythonpath=. tests {tmp_path}",
     )  # fmt: skip
+    assert code == 1, said
+    assert "failed" in said.splitlines()[-1]
+
+
+# The quick ones of each kind.
+CUDA_TESTS = "3-5-3 or causal or 81-frames or come_and_go or shares_a_launch and 7- or overlap"
+
+
+def rehearse_cuda(demo: Path, breaks: str = "", tests: str = CUDA_TESTS) -> tuple[int, str]:
+    env = {
+        "VP3D_STAND_IN_BREAKS": breaks,
+        "PYTHONPATH": f"{ROOT / 'tests'}",
+        "VP3D_GPU_FRAMES": "300",
+    }
+    return pytest_of("test_cuda.py", demo, env, "-p", "gpu_stand_in", "-k", tests)
+
+
+def test_those_of_the_cuda_engine_pass_with_the_native_one_in_its_place(demo: Path) -> None:
+    try:
+        open_engine(Bundle.open(demo), "native").close()
+    except ImportError:
+        pytest.skip("needs the native engine")
+    code, said = rehearse_cuda(demo)
+    assert code == 0, said
+    passed = re.search(r"(\d+) passed", said)
+    assert passed is not None
+    assert int(passed[1]) > 25
+
+
+@pytest.mark.parametrize(
+    ("breaks", "tests"),
+    [("rows", "shares_a_launch and 7-fp16"), ("state", "any_lag or every_lag and 3-5-3-fp32")],
+)
+def test_those_of_the_cuda_engine_fail_where_it_is_broken(
+    demo: Path, breaks: str, tests: str
+) -> None:
+    code, said = rehearse_cuda(demo, breaks, tests)
     assert code == 1, said
     assert "failed" in said.splitlines()[-1]
