@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "frame.hpp"
 #include "processing_tables.hpp"
 #include "product.hpp"
 #include "read_layers.hpp"
@@ -326,17 +327,9 @@ std::vector<std::byte> build_frame(const Image& image, const std::vector<Row>& r
     throw std::invalid_argument("a frame of " + std::to_string(rows.size()) + " rows has " +
                                 std::to_string(views.size()) + " views; expected " +
                                 std::to_string(expected));
-  const std::int64_t inputs = frame_inputs(n, image.frame_view_bytes);
-  std::vector<std::byte> frame(static_cast<std::size_t>(inputs + n * image.frame_row_bytes));
-  const Frame header{static_cast<std::int32_t>(n)};
-  std::memcpy(frame.data(), &header, sizeof header);
-  if (n > 0) std::memcpy(frame.data() + kStepBytes, rows.data(), rows.size() * sizeof(Row));
-  if (!views.empty())
-    std::memcpy(frame.data() + frame_views(n), views.data(), views.size() * sizeof(View));
-  const std::int64_t numbers = frame_numbers(image);
-  for (std::int64_t i = 0; i < n; ++i)
-    std::memcpy(frame.data() + inputs + i * image.frame_row_bytes, keypoints + i * numbers,
-                static_cast<std::size_t>(numbers) * sizeof(float));
+  std::vector<std::byte> frame(static_cast<std::size_t>(frame_bytes(image, n)));
+  write_frame(image, rows.data(), n, keypoints, views.empty() ? nullptr : views.data(),
+              frame.data());
   return frame;
 }
 

@@ -15,15 +15,28 @@ std::string dtype_of(nb::handle object, const Py_buffer& view) {
   return view.format == nullptr ? "bytes" : std::string("format ") + view.format;
 }
 
-std::string problem_with(nb::handle object, const Py_buffer& view, Array::Access access) {
+// As Python's struct module names it, and as NumPy does.
+struct Wanted {
+  const char *format, *name;
+  std::size_t alignment;
+};
+
+Wanted wanted_of(Array::Type type) {
+  if (type == Array::Type::uint32) return {"I", "uint32", alignof(std::uint32_t)};
+  if (type == Array::Type::uint8) return {"B", "uint8", 1};
+  return {"f", "float32", alignof(float)};
+}
+
+std::string problem_with(nb::handle object, const Py_buffer& view, Array::Access access,
+                         const Wanted& wanted) {
   // NumPy says "=f" of float32 that is not aligned.
-  if (view.format == nullptr ||
-      (std::strcmp(view.format, "f") != 0 && std::strcmp(view.format, "=f") != 0))
-    return "are " + dtype_of(object, view) + "; expected float32";
+  const char* format = view.format == nullptr ? "" : view.format;
+  if (std::strcmp(format + (format[0] == '='), wanted.format) != 0)
+    return "are " + dtype_of(object, view) + "; expected " + wanted.name;
   if (!PyBuffer_IsContiguous(&view, 'C'))
     return "are not C-contiguous; pass numpy.ascontiguousarray(...)";
-  if (reinterpret_cast<std::uintptr_t>(view.buf) % alignof(float) != 0)
-    return "are not aligned to float32; pass a copy";
+  if (reinterpret_cast<std::uintptr_t>(view.buf) % wanted.alignment != 0)
+    return std::string("are not aligned to ") + wanted.name + "; pass a copy";
   if (access == Array::Access::write && view.readonly) return "cannot be written to";
   return "";
 }
@@ -37,14 +50,14 @@ std::string text_of(const Shape& shape) {
   return text + (shape.size() == 1 ? ",)" : ")");
 }
 
-Array::Array(nb::handle object, const char* name, Access access) {
+Array::Array(nb::handle object, const char* name, Access access, Type type) {
   // PyBUF_RECORDS_RO asks for nothing that an array cannot give, so that the refusal can be ours.
   if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_RECORDS_RO) != 0) {
     PyErr_Clear();
     const std::string type = nb::type_name(object.type()).c_str();
     throw nb::value_error((std::string(name) + ": expected a NumPy array, not " + type).c_str());
   }
-  const std::string problem = problem_with(object, view_, access);
+  const std::string problem = problem_with(object, view_, access, wanted_of(type));
   if (problem.empty()) return;
   PyBuffer_Release(&view_);
   throw nb::value_error((std::string(name) + " " + problem).c_str());

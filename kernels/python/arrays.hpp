@@ -1,4 +1,4 @@
-// NumPy arrays, or whatever else has a buffer, as pointers to dense float32.
+// NumPy arrays, or whatever else has a buffer, as pointers to dense numbers.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -14,15 +14,16 @@ using Shape = std::vector<std::int64_t>;
 // Like Python writes a tuple; a negative length is "*", of any size.
 std::string text_of(const Shape& shape);
 
-// A dense float32 array, held while this lives: it can neither go away nor move meanwhile. To be
-// made and destroyed with the GIL held.
+// A dense array, of float32 unless it says otherwise, held while this lives: it can neither go away
+// nor move meanwhile. To be made and destroyed with the GIL held.
 class Array {
  public:
   enum class Access { read, write };
+  enum class Type { float32, uint32, uint8 };
 
-  // Throws ValueError unless `object` is dense and float32, aligned, and writable where asked for:
-  // it says what `name` is.
-  Array(nanobind::handle object, const char* name, Access access);
+  // Throws ValueError unless `object` is dense and of this type, aligned, and writable where asked
+  // for: it says what `name` is.
+  Array(nanobind::handle object, const char* name, Access access, Type type = Type::float32);
   ~Array();
   Array(Array&& other) noexcept;
   Array(const Array&) = delete;
@@ -30,6 +31,11 @@ class Array {
 
   const float* data() const { return static_cast<const float*>(view_.buf); }
   float* mutable_data() const { return static_cast<float*>(view_.buf); }
+  // Of the type that was asked for.
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(view_.buf);
+  }
   Shape shape() const;
   std::int64_t axis(int axis) const { return view_.shape[axis]; }
 

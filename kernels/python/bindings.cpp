@@ -1,42 +1,13 @@
 #include "bindings.hpp"
 
-#include <nanobind/stl/string.h>
-
 #include <utility>
+
+#include "network_arguments.hpp"
 
 namespace nb = nanobind;
 
 namespace vp3d::python {
 namespace {
-
-Precision precision_called(const std::string& name) {
-  if (name == "fp32") return Precision::fp32;
-  if (name == "fp16") return Precision::fp16;
-  if (name == "int8") return Precision::int8;
-  throw std::invalid_argument("precision " + name + " is not known; choose fp32, fp16 or int8");
-}
-
-ModelSpec spec_from(nb::handle object) {
-  const auto number = [object](const char* name) {
-    return nb::cast<std::int64_t>(object.attr(name));
-  };
-  ModelSpec spec;
-  for (nb::handle width : object.attr("filter_widths"))
-    spec.filter_widths.push_back(nb::cast<std::int64_t>(width));
-  spec.channels = number("channels");
-  spec.joints_in = number("joints_in");
-  spec.features = number("features");
-  spec.joints_out = number("joints_out");
-  spec.causal = nb::cast<bool>(nb::object(object.attr("causal")));
-  return spec;
-}
-
-std::string path_from(nb::handle object) {
-  PyObject* bytes = nullptr;
-  if (!PyUnicode_FSConverter(object.ptr(), &bytes)) throw nb::python_error();
-  const nb::object held = nb::steal(bytes);
-  return {PyBytes_AsString(bytes), static_cast<std::size_t>(PyBytes_Size(bytes))};
-}
 
 // The answers' arrays, one per network and each of shape (*leading, J_out, 3).
 std::vector<Array> answer_arrays(nb::tuple answers, const std::vector<ModelSpec>& specs,
@@ -140,11 +111,8 @@ void PyStream::close() {
 
 PyEngine::PyEngine(nb::handle weights, nb::dict networks, const std::string& precision,
                    int threads, bool pin_threads, const std::string& isa) {
-  std::vector<Network> list;
-  for (auto [name, spec] : networks) {
-    list.push_back({nb::cast<std::string>(name), spec_from(spec)});
-    specs_.push_back(list.back().spec);
-  }
+  std::vector<Network> list = networks_from(networks);
+  for (const Network& network : list) specs_.push_back(network.spec);
   const std::string path = path_from(weights);
   const Precision chosen = precision_called(precision);
   const nb::gil_scoped_release released;

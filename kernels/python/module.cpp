@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "bindings.hpp"
+#include "cuda_bindings.hpp"
 #include "measure.hpp"
 
 namespace nb = nanobind;
@@ -82,4 +83,5 @@ NB_MODULE(_native, module) {
   bind_stream(module);
   bind_engine(module);
   bind_measures(module);
+  vp3d::python::bind_cuda(module);
 }
