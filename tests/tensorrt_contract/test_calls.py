@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 from bundles import random_bundle
+from cuda_doubles import People, opened_cuda
+from stored_networks import random_clips
 
+from tensorrt_contract import simulated_kernels
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import load, tensorrt_versions
-from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines import cuda_kernels, gpu, open_engine
 from vp3d_deploy.engines.cuda_driver import FUNCTIONS
 from vp3d_deploy.engines.cuda_graph import THREAD_LOCAL
 from vp3d_deploy.engines.gpu import open_gpu
@@ -122,6 +125,34 @@ def test_an_engine_by_name_needs_no_call_that_older_versions_lack() -> None:
                 assert method in names[cls]["methods"], f"{cls}.{method} in {version}"
 
 
+def test_the_cuda_engine_calls_what_pycuda_has(tmp_path: Path) -> None:
+    """The double has checked each call; here stands which they are, so that none comes unseen."""
+    if simulated_kernels.compiler() is None:
+        pytest.skip("the CUDA kernels were not simulated: no C++ compiler")
+    with opened_cuda(SPEC, "fp16", timings=True, zero_copy=True) as cuda:
+        people = People(cuda, 0)
+        people.come(1)
+        people.step()
+        people.come(1)
+        people.stream.push_async(people.next_frame())
+        people.check(people.stream.result())
+        cuda.engine.sequence(random_clips(SPEC, 1, 20))
+        called = set(cuda.gpu.module.calls)
+    assert called == {
+        "init", "Device()", "Device.name", "Device.compute_capability",
+        "Device.get_attribute", "Device.retain_primary_context",
+        *(f"device_attribute.{name}" for name in (
+            "MULTIPROCESSOR_COUNT", "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", "INTEGRATED"
+        )),
+        "Context.push", "Context.pop", "Stream()", "Stream.handle", "Stream.synchronize",
+        "Event()", "Event.record", "Event.synchronize", "Event.time_till",
+        "mem_alloc", "DeviceAllocation.__int__", "DeviceAllocation.free",
+        "pagelocked_empty", "PagelockedHostAllocation.get_device_pointer",
+        "PagelockedHostAllocation.free", "memcpy_htod_async", "memcpy_dtoh_async",
+        "memcpy_dtod_async", "memset_d8_async",
+    }  # fmt: skip
+
+
 def test_few_modules_touch_tensorrt_and_cuda() -> None:
     allowed = {
         "tensorrt": {"vp3d_deploy/engines/tensorrt_api.py"},
@@ -167,6 +198,15 @@ def test_cudas_header_declares_them_so() -> None:
             assert re.search(rf"#define {plain} .*{name}", text)
     assert re.search(rf"CU_STREAM_CAPTURE_MODE_THREAD_LOCAL\s*= {THREAD_LOCAL}\b", text)
     assert re.search(r"CU_STREAM_NON_BLOCKING\s*= 0x1\b", text)
+    for pattern in (
+        rf"define CU_MEMHOSTALLOC_DEVICEMAP\s+0x0{gpu._MAPPED}\b",
+        rf"CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH = {gpu._COOPERATIVE_LAUNCH}\b",
+        rf"CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = {cuda_kernels._SHARED_BYTES}\b",
+    ):
+        assert re.search(pattern, text), pattern
+    refusals = ("NO_BINARY_FOR_GPU", "INVALID_PTX", "UNSUPPORTED_PTX_VERSION")
+    for name, code in zip(refusals, cuda_kernels._NO_CODE, strict=True):
+        assert re.search(rf"CUDA_ERROR_{name}\s*= {code}\b", text), name
 
 
 def _without_name(argument: str) -> str:
