@@ -7,8 +7,7 @@
 // sequences stride = 1 and spacing = the dilation.
 //
 // Blocks share the work in *tiles* of rows and columns, and walk along the inputs in the steps and
-// fragments of layout.hpp: of weights they are 8 rows, of columns 8 columns. Two neighbouring tiles
-// of 8 rows share 16 outputs such that a lane's sums are four outputs in a row (see clip_row).
+// fragments of layout.hpp: of weights they are 8 rows, of columns 8 columns.
 #pragma once
 
 #include "layout.hpp"
@@ -27,12 +26,6 @@ VP3D_HD constexpr std::int64_t clip_padded(std::int64_t count) {
 
 VP3D_HD constexpr std::int64_t clip_column_bytes(std::int64_t count, Number type) {
   return clip_padded(count) * size_of(type);
-}
-
-// The output that row `row` of tile `tile` computes. With it the accumulators 2q and 2q + 1 of both
-// tiles of a pair, which a lane holds, are outputs 4q .. 4q+3.
-VP3D_HD constexpr std::int64_t clip_row(std::int64_t tile, std::int64_t row) {
-  return tile / 2 * 2 * kTileRows + row / 2 * 4 + tile % 2 * 2 + row % 2;
 }
 
 // Which addresses of ClipArguments a layer's inputs count from.

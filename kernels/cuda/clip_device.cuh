@@ -10,6 +10,8 @@ namespace vp3d::cuda {
 class DeviceClipWarp : public DeviceWarp {
  public:
   __device__ __forceinline__ void barrier() { __syncthreads(); }
+  // Of the lanes.
+  __device__ __forceinline__ void sync() { __syncwarp(); }
 
   __device__ __forceinline__ Words fetch(int offset) const {
     return *reinterpret_cast<const Words*>(vp3d_shared + offset);

@@ -33,6 +33,8 @@ struct ClipKernel {
 
 template <class Tile>
 constexpr ClipKernel clip_kernel(const char* name, ClipShape shape) {
+  static_assert(StoreSpace<Tile>::bytes * Tile::warps <= Tile::stage_bytes * kLeastStages,
+                "sums are stored by way of the pipeline's memory");
   return {name, Tile::type, shape, Tile::columns, Tile::rows, Tile::warps * kLanes,
           Tile::stage_bytes, shape == ClipShape::wide ? 4 : 6};
 }

@@ -100,16 +100,20 @@ VP3D_HD void run_clip_narrow(Warp& warp, const ClipArguments& arguments, int blo
                          kFragmentBytes);
   sums.put(warp);
   warp.barrier();
-  // Two outputs to a thread, which clip_row keeps together; the warps' sums in their order.
+  // Two outputs to a thread; the warps' sums in their order.
+  const Finish finish = finish_of(arguments, product);
   warp.lanes([&](int lane) {
     const int pair = warp.index() * kLanes + lane;
     const std::int64_t column = first + pair / (kTileRows / 2);
     if (pair >= kNarrowColumns * kTileRows / 2 || column >= product.columns) return;
-    Sum two[2] = {};
+    Pack<Sum, 2> two = {};
     for (int from = 0; from < kNarrowWarps; ++from)
       for (int k = 0; k < 2; ++k)
-        two[k] += warp.template get<Sum>(from * kNarrowPartial + (pair * 2 + k) * 4);
-    finish_outputs(arguments, product, column, clip_row(tile, pair % (kTileRows / 2) * 2), two);
+        two.of[k] += warp.template get<Sum>(from * kNarrowPartial + (pair * 2 + k) * 4);
+    const std::int64_t row = tile * kTileRows + pair % (kTileRows / 2) * 2;
+    RowFinish<2> rows;
+    rows.load(finish, row);
+    finish_outputs(finish, rows, outputs_of(arguments, product, column), row, two);
   });
 }
 

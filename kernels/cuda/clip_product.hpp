@@ -7,7 +7,7 @@
 #pragma once
 
 #include "clip.hpp"
-#include "product.hpp"
+#include "finish.hpp"
 
 namespace vp3d::cuda {
 
@@ -25,13 +25,7 @@ struct ClipTile {
   static constexpr int stage_bytes = (column_fragments + row_fragments) * kFragmentBytes;
   static_assert(own_columns * warps == column_fragments && own_rows * warps == row_fragments,
                 "each warp copies as much as the others");
-  static_assert(along % 16 == 0 && across % 16 == 0, "pairs of fragments, for mma and clip_row");
-};
-
-// Numbers that are loaded and stored at once.
-template <class T, int n>
-struct alignas(sizeof(T) * n) Pack {
-  T of[n];
+  static_assert(along % 16 == 0 && across % 16 == 0, "an mma has 16 columns");
 };
 
 VP3D_HD const ClipProduct& product_of(const ClipArguments& arguments, int block) {
@@ -81,54 +75,39 @@ class Walk {
   int step_ = 0, in_tap_ = 0;
 };
 
-// Outputs row .. row+n-1 of one column: bias, ReLU, residual, and what the next layers read.
-template <int n, class Sum>
-VP3D_HD void finish_outputs(const ClipArguments& arguments, const ClipProduct& product,
-                            std::int64_t column, std::int64_t row, const Sum (&sums)[n]) {
-  using Floats = Pack<float, n>;
-  const auto at = [row](const std::byte* floats) {
-    return *reinterpret_cast<const Floats*>(floats + row * 4);
+VP3D_HD Finish finish_of(const ClipArguments& arguments, const ClipProduct& product) {
+  const auto floats = [&](std::int64_t offset) {
+    return offset < 0 ? nullptr : reinterpret_cast<const float*>(arguments.image + offset);
   };
-  Floats values;
-  const Floats bias = at(arguments.image + product.bias);
-  for (int i = 0; i < n; ++i) values.of[i] = static_cast<float>(sums[i]);
-  if (product.scale >= 0) {
-    const Floats scale = at(arguments.image + product.scale);
-    for (int i = 0; i < n; ++i) values.of[i] *= scale.of[i];
-  }
-  for (int i = 0; i < n; ++i) {
-    float& value = values.of[i];
-    value += bias.of[i];
-    if (product.relu != 0) value = value > 0.0F || value != value ? value : 0.0F;
-  }
-  if (product.residual >= 0) {
-    const Floats residual =
-        at(arguments.workspace + product.residual +
-           place_below(product.residual_reach, column) * product.residual_bytes);
-    for (int i = 0; i < n; ++i) values.of[i] += residual.of[i];
-  }
+  const bool dense = product.answer >= 0;
+  return {floats(product.bias),
+          floats(product.scale),
+          dense ? product.rows : clip_padded(product.rows),
+          product.relu != 0,
+          dense,
+          product.narrow_type,
+          product.quantum};
+}
+
+VP3D_HD Outputs outputs_of(const ClipArguments& arguments, const ClipProduct& product,
+                           std::int64_t column) {
+  std::byte* workspace = arguments.workspace;
   if (product.answer >= 0) {
-    std::byte* all = product.answers_inside != 0 ? arguments.workspace
+    std::byte* all = product.answers_inside != 0 ? workspace
                                                  : reinterpret_cast<std::byte*>(arguments.answers);
-    float* answer = reinterpret_cast<float*>(all + product.answer) + column * product.rows;
-    for (int i = 0; i < n; ++i)
-      if (row + i < product.rows) answer[row + i] = values.of[i];
-    return;
+    return {reinterpret_cast<float*>(all + product.answer) + column * product.rows, nullptr,
+            nullptr};
   }
+  Outputs outputs{nullptr, nullptr, nullptr};
   if (product.wide >= 0)
-    *reinterpret_cast<Floats*>(arguments.workspace + product.wide + column * product.wide_bytes +
-                               row * 4) = values;
-  if (product.narrow < 0) return;
-  std::byte* narrow = arguments.workspace + product.narrow + column * product.narrow_bytes;
-  if (product.narrow_type == Number::f16) {
-    Pack<std::uint16_t, n> halves;
-    for (int i = 0; i < n; ++i) halves.of[i] = float_to_half(values.of[i]);
-    *reinterpret_cast<Pack<std::uint16_t, n>*>(narrow + row * 2) = halves;
-  } else {
-    Pack<std::int8_t, n> bytes;
-    for (int i = 0; i < n; ++i) bytes.of[i] = quantise(values.of[i], product.quantum);
-    *reinterpret_cast<Pack<std::int8_t, n>*>(narrow + row) = bytes;
-  }
+    outputs.wide = reinterpret_cast<float*>(workspace + product.wide + column * product.wide_bytes);
+  if (product.narrow >= 0)
+    outputs.narrow = workspace + product.narrow + column * product.narrow_bytes;
+  if (product.residual >= 0)
+    outputs.residual = reinterpret_cast<const float*>(
+        workspace + product.residual +
+        place_below(product.residual_reach, column) * product.residual_bytes);
+  return outputs;
 }
 
 }  // namespace vp3d::cuda

@@ -146,31 +146,59 @@ struct TileSums {
   }
 };
 
-template <class Tile, class Warp>
-VP3D_HD void store_tile(Warp& warp, const ClipArguments& arguments, const ClipProduct& product,
-                        TileSums<Tile, Warp>& sums, std::int64_t first_column,
-                        std::int64_t first_row) {
+// What a warp keeps in shared memory while it stores: 16 columns of sums, whose pitch keeps lanes out
+// of each other's banks, and where the outputs of each go.
+template <class Tile>
+struct StoreSpace {
+  static constexpr int pitch = (Tile::across + 8) * 4;
+  static constexpr int outputs = 16 * pitch;
+  static constexpr int bytes = outputs + 16 * static_cast<int>(sizeof(Outputs));
+};
+
+// All sums, four rows of a column to a lane; a column's rows side by side, so that memory is read and
+// written in whole lines. place_of(column) says where outputs go.
+template <class Tile, class Warp, class PlaceOf>
+VP3D_HD void store_sums(Warp& warp, TileSums<Tile, Warp>& sums, const Finish& finish,
+                        std::int64_t first_column, std::int64_t columns, std::int64_t first_row,
+                        const PlaceOf& place_of) {
   using Sums = TileSums<Tile, Warp>;
+  using Space = StoreSpace<Tile>;
+  using Sum = typename Arithmetic<Tile::type>::Sum;
+  constexpr int quads = Tile::across / 4, at_once = kLanes / quads;
+  const int own = warp.index() * Space::bytes;
+  typename Warp::template PerLane<RowFinish<4>> rows;
+  const auto row_of = [&](int lane) { return first_row + sums.first_row + lane % quads * 4; };
+  warp.lanes([&](int lane) { rows[lane].load(finish, row_of(lane)); });
+  warp.barrier();  // every warp has read its last stage
   VP3D_UNROLL
   for (int i = 0; i < Sums::m; ++i) {
-    VP3D_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      warp.lanes([&](int lane) {
-        const std::int64_t column =
-            first_column + sums.first_column + i * 16 + mma_column(lane, 2 * half);
-        if (column >= product.columns) return;
+    const std::int64_t first = first_column + sums.first_column + i * 16;
+    warp.lanes([&](int lane) {
+      VP3D_UNROLL
+      for (int j = 0; j < Sums::n; ++j) {
+        const auto& four = sums.of[i][j][lane];
         VP3D_UNROLL
-        for (int j = 0; j < Sums::n; j += 2) {
-          const std::int64_t row =
-              first_row + clip_row(sums.first_row / kTileRows + j, mma_row(lane, 0));
-          if (row >= clip_padded(product.rows)) continue;
-          const auto &even = sums.of[i][j][lane], &odd = sums.of[i][j + 1][lane];
-          const typename Arithmetic<Tile::type>::Sum four[4] = {
-              even.of[2 * half], even.of[2 * half + 1], odd.of[2 * half], odd.of[2 * half + 1]};
-          finish_outputs(arguments, product, column, row, four);
-        }
+        for (int k = 0; k < 4; k += 2)
+          warp.put(own + mma_column(lane, k) * Space::pitch +
+                       (j * kTileRows + mma_row(lane, k)) * 4,
+                   Pack<Sum, 2>{{four.of[k], four.of[k + 1]}});
+      }
+      if (lane < 16 && first + lane < columns)
+        warp.put(own + Space::outputs + lane * static_cast<int>(sizeof(Outputs)),
+                 place_of(first + lane));
+    });
+    warp.sync();
+    for (int k = 0; k < 16; k += at_once)
+      warp.lanes([&](int lane) {
+        const int column = k + lane / quads;
+        if (first + column >= columns) return;
+        const auto outputs = warp.template get<Outputs>(
+            own + Space::outputs + column * static_cast<int>(sizeof(Outputs)));
+        finish_outputs(finish, rows[lane], outputs, row_of(lane),
+                       warp.template get<Pack<Sum, 4>>(own + column * Space::pitch +
+                                                       lane % quads * 16));
       });
-    }
+    warp.sync();
   }
 }
 
@@ -202,7 +230,8 @@ VP3D_HD void run_clip_tile(Warp& warp, const ClipArguments& arguments, int block
   StageCopies<Tile, Warp> copies(warp, arguments, product, first_column, first_row);
   TileSums<Tile, Warp> sums(warp);
   run_pipeline(warp, copies, sums, arguments.stages, product.taps * product.tap_steps);
-  store_tile(warp, arguments, product, sums, first_column, first_row);
+  store_sums(warp, sums, finish_of(arguments, product), first_column, product.columns, first_row,
+             [&](std::int64_t column) { return outputs_of(arguments, product, column); });
 }
 
 }  // namespace vp3d::cuda

@@ -22,10 +22,8 @@ class Packer {
         layer.taps * steps_of(layer.inputs, layer.type) * kFragmentBytes;
     packed.weights = room(tiles * tile_bytes);
     for (std::int64_t tile = 0; tile < tiles; ++tile)
-      pack_rows(
-          layer.weights, layer.rows, layer.taps, layer.inputs, layer.type,
-          [tile](std::int64_t row) { return clip_row(tile, row); },
-          image_.data() + packed.weights + tile * tile_bytes);
+      pack_tile(layer.weights, layer.rows, layer.taps, layer.inputs, layer.type, tile * kTileRows,
+                image_.data() + packed.weights + tile * tile_bytes);
     packed.bias = add(layer.bias, clip_padded(layer.rows));
     if (layer.type == Number::i8) packed.scale = add(layer.scale, clip_padded(layer.rows));
     return packed;

@@ -55,29 +55,17 @@ VP3D_HD constexpr std::int64_t weight_offset(std::int64_t row, std::int64_t tap,
 VP3D_HD constexpr int mma_column(int lane, int i) { return lane / 4 + 8 * (i / 2); }
 VP3D_HD constexpr int mma_row(int lane, int i) { return lane % 4 * 2 + i % 2; }
 
-// Packs a tile of a (rows, taps * inputs) matrix: row r of it is row_of(r) of the matrix, or zeros
-// where the matrix has none. `tile` is zero before.
-template <class RowOf>
-void pack_rows(const std::byte* matrix, std::int64_t rows, std::int64_t taps, std::int64_t inputs,
-               Number type, const RowOf& row_of, std::byte* tile) {
-  const auto size = static_cast<std::size_t>(size_of(type));
-  const std::int64_t tap_steps = steps_of(inputs, type);
-  for (std::int64_t row = 0; row < kTileRows; ++row) {
-    const std::int64_t from = row_of(row);
-    if (from >= rows) continue;
-    for (std::int64_t tap = 0; tap < taps; ++tap)
-      for (std::int64_t k = 0; k < inputs; ++k) {
-        const auto at = static_cast<std::size_t>((from * taps + tap) * inputs + k);
-        std::memcpy(tile + weight_offset(row, tap, k, tap_steps, type), matrix + at * size, size);
-      }
-  }
-}
-
-// The same of rows first .. first+7.
+// Packs rows first .. first+7 of a (rows, taps * inputs) matrix; `tile` is zero before.
 inline void pack_tile(const std::byte* matrix, std::int64_t rows, std::int64_t taps,
                       std::int64_t inputs, Number type, std::int64_t first, std::byte* tile) {
-  pack_rows(matrix, rows, taps, inputs, type, [first](std::int64_t row) { return first + row; },
-            tile);
+  const auto size = static_cast<std::size_t>(size_of(type));
+  const std::int64_t tap_steps = steps_of(inputs, type);
+  for (std::int64_t row = 0; row < kTileRows && first + row < rows; ++row)
+    for (std::int64_t tap = 0; tap < taps; ++tap)
+      for (std::int64_t k = 0; k < inputs; ++k) {
+        const auto at = static_cast<std::size_t>(((first + row) * taps + tap) * inputs + k);
+        std::memcpy(tile + weight_offset(row, tap, k, tap_steps, type), matrix + at * size, size);
+      }
 }
 
 }  // namespace vp3d::cuda

@@ -92,61 +92,15 @@ class PlaceCopies {
   typename Warp::template PerLane<int> there_;
 };
 
-// Two neighbouring outputs of one column, where both are there.
-template <class Sum>
-VP3D_HD void finish_pair(const Launch& launch, const Product& product, const Outputs& outputs,
-                         int row, Sum first, Sum second) {
-  float values[2] = {static_cast<float>(first), static_cast<float>(second)};
-  for (int i = 0; i < 2; ++i) {
-    if (row + i >= product.rows) break;
-    if (product.type == Number::i8)
-      values[i] *= launch.table<float>(product.scale)[row + i];
-    values[i] =
-        finished(product, outputs, row + i,
-                 values[i] + launch.table<float>(product.bias)[row + i]);
-  }
-  if (product.role == Role::shrink || row + 1 >= product.rows) {
-    for (int i = 0; i < 2 && row + i < product.rows; ++i) {
-      if (outputs.wide != nullptr) outputs.wide[row + i] = values[i];
-      if (outputs.narrow != nullptr)
-        store_narrow(outputs.narrow, product.narrow, row + i, values[i], product.quantum);
-    }
-    return;
-  }
-  if (outputs.wide != nullptr)
-    *reinterpret_cast<Pack<float, 2>*>(outputs.wide + row) = {{values[0], values[1]}};
-  if (outputs.narrow == nullptr) return;
-  if (product.narrow == Number::f16)
-    *reinterpret_cast<Pack<std::uint16_t, 2>*>(outputs.narrow + row * 2) = {
-        {float_to_half(values[0]), float_to_half(values[1])}};
-  else
-    *reinterpret_cast<Pack<std::int8_t, 2>*>(outputs.narrow + row) = {
-        {quantise(values[0], product.quantum), quantise(values[1], product.quantum)}};
-}
-
-template <class Tile, class Warp>
-VP3D_HD void store_places(Warp& warp, const Launch& launch, const Product& product,
-                          TileSums<Tile, Warp>& sums, int first_column, int first_row) {
-  using Sums = TileSums<Tile, Warp>;
-  const int columns = product.columns * launch.rows();
-  VP3D_UNROLL
-  for (int i = 0; i < Sums::m; ++i) {
-    VP3D_UNROLL
-    for (int half = 0; half < 2; ++half) {
-      warp.lanes([&](int lane) {
-        const int column =
-            first_column + sums.first_column + i * 16 + mma_column(lane, 2 * half);
-        if (column >= columns) return;
-        const Outputs outputs = outputs_of(launch, product, column);
-        VP3D_UNROLL
-        for (int j = 0; j < Sums::n; ++j) {
-          const int row = first_row + sums.first_row + j * kTileRows + mma_row(lane, 0);
-          const auto& four = sums.of[i][j][lane];
-          finish_pair(launch, product, outputs, row, four.of[2 * half], four.of[2 * half + 1]);
-        }
-      });
-    }
-  }
+VP3D_HD Finish finish_of(const Launch& launch, const Product& product) {
+  const bool answers = product.role == Role::shrink;
+  return {launch.table<float>(product.bias),
+          product.type == Number::i8 ? launch.table<float>(product.scale) : nullptr,
+          product.rows,
+          !answers,
+          answers,
+          product.narrow,
+          product.quantum};
 }
 
 // As keep_inputs, by a warp: every n-th row is one's own.
@@ -179,7 +133,10 @@ VP3D_HD void run_wide_phase(Warp& warp, const WideArguments& arguments, int bloc
   PlaceCopies<Tile, Warp> copies(warp, launch, product, first_column, first_row);
   TileSums<Tile, Warp> sums(warp);
   run_pipeline(warp, copies, sums, arguments.stages, product.taps * product.tap_steps);
-  store_places(warp, launch, product, sums, first_column, first_row);
+  store_sums(warp, sums, finish_of(launch, product), first_column,
+             product.columns * launch.rows(), first_row, [&](std::int64_t column) {
+               return outputs_of(launch, product, static_cast<int>(column));
+             });
 }
 
 }  // namespace vp3d::cuda

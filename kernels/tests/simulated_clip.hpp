@@ -40,6 +40,8 @@ class HostClipWarp : public HostWarp {
     if (barriers_++ != faults_.barrier_left_out) block_.barrier(index());
   }
 
+  void sync() {}
+
   Words fetch(int offset) const { return get<Words>(offset); }
   template <class T>
   T get(int offset) const {

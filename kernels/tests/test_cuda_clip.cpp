@@ -114,7 +114,7 @@ bool is_noticed(ClipCase c) {
 void check_broken_pipelines() {
   for (const ClipShape shape : {ClipShape::tile, ClipShape::tall, ClipShape::wide}) {
     CHECK(!is_noticed(broken_case(shape, {})));
-    for (int step = 0; step < 2; ++step) {
+    for (int step = 0; step < 4; ++step) {
       ClipFaults faults;
       faults.await_left_out = step;
       check(is_noticed(broken_case(shape, faults)),
