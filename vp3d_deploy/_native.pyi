@@ -8,6 +8,7 @@ from os import PathLike
 
 import numpy as np
 
+from vp3d_deploy.engines.cuda_processing import Tables
 from vp3d_deploy.spec import ModelSpec
 
 class WeightsError(ValueError):
@@ -90,6 +91,7 @@ class CudaImage:
         blocks: int,
         shared_bytes: int = 0,
         tensor_columns: int = 0,
+        processing: Tables | None = None,
     ) -> None: ...
     @property
     def blocks(self) -> int: ...
@@ -114,9 +116,16 @@ class CudaImage:
     def frame_bytes(self, n_rows: int) -> int:
         """Of a frame of so many streams."""
 
-    def write_frame(self, into: np.ndarray, rows: np.ndarray, keypoints: np.ndarray) -> int:
+    def write_frame(
+        self,
+        into: np.ndarray,
+        rows: np.ndarray,
+        keypoints: np.ndarray,
+        views: np.ndarray | None = None,
+    ) -> int:
         """into: (at least frame_bytes,) uint8. rows: (n, 2) uint32, frames seen and place.
-        keypoints: (n, J_in, F). Returns frame_bytes(n); allocates nothing."""
+        keypoints: (n, J_in, F), with processing of the joints seen. views: (n, 16), where there is
+        processing that needs them. Returns frame_bytes(n); allocates nothing."""
 
     def advance(self, rows: np.ndarray) -> None:
         """After a frame: what the rows have seen by then."""
@@ -130,7 +139,12 @@ class CudaClips:
     """Packed weights for windows and sequences by the CUDA kernels; needs no GPU."""
 
     def __init__(
-        self, weights: str | PathLike[str], networks: dict[str, ModelSpec], precision: str
+        self,
+        weights: str | PathLike[str],
+        networks: dict[str, ModelSpec],
+        precision: str,
+        *,
+        processing: Tables | None = None,
     ) -> None: ...
     def take_bytes(self) -> np.ndarray:
         """The image, uint8, not copied; once."""
@@ -142,7 +156,8 @@ class CudaClips:
 
 class CudaPlan:
     """The launches of one shape of input, with memory of these sizes; answers: where each network's
-    begin, in bytes. Addresses of launches are those of image, input, workspace and answers."""
+    begin, in bytes. Addresses of launches are those of image, input, workspace and answers. With
+    processing that needs views the input begins with them, (batch, 16)."""
 
     @property
     def answer_frames(self) -> int: ...

@@ -61,6 +61,18 @@ def convert_keypoints(
     return np.concatenate([positions, gathered[..., 2].min(-1)[..., None]], axis=-1)
 
 
+def parts_of_joints(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """What each joint of `target` is made of: joints of `source` and their shares, both
+    (J_target, K); of a joint that is made of fewer, the rest have a share of 0.
+
+    Raises SkeletonError for a conversion that lacks joints.
+    """
+    if source == target:
+        return np.arange(target.n_joints)[:, None], np.ones((target.n_joints, 1))
+    indices, shares = _conversion(source, target)
+    return indices.copy(), shares.copy()
+
+
 @lru_cache(maxsize=64)
 def _conversion(source: Skeleton, target: Skeleton) -> tuple[np.ndarray, np.ndarray]:
     """Indices and weights (J_target, K) of the source joints that make each target joint.

@@ -22,6 +22,7 @@ struct Wanted {
 };
 
 Wanted wanted_of(Array::Type type) {
+  if (type == Array::Type::int32) return {"i", "int32", alignof(std::int32_t)};
   if (type == Array::Type::uint32) return {"I", "uint32", alignof(std::uint32_t)};
   if (type == Array::Type::uint8) return {"B", "uint8", 1};
   return {"f", "float32", alignof(float)};

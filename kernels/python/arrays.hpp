@@ -19,7 +19,7 @@ std::string text_of(const Shape& shape);
 class Array {
  public:
   enum class Access { read, write };
-  enum class Type { float32, uint32, uint8 };
+  enum class Type { float32, int32, uint32, uint8 };
 
   // Throws ValueError unless `object` is dense and of this type, aligned, and writable where asked
   // for: it says what `name` is.

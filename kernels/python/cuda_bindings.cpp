@@ -46,22 +46,36 @@ Array rows_from(nb::handle rows, Array::Access access) {
   return array;
 }
 
-std::vector<std::byte> image_of(nb::handle weights, nb::dict networks,
-                                const std::string& precision, std::int64_t lag,
-                                const cuda::Grid& grid) {
-  const std::string path = path_from(weights);
-  const std::vector<Network> list = networks_from(networks);
-  const Precision chosen = precision_called(precision);
-  const nb::gil_scoped_release released;
-  return cuda::build_image(cpu::SafetensorsFile(path), list, chosen, lag, grid);
+// One View for each of n, as float32.
+Array views_from(nb::handle views, std::int64_t n) {
+  constexpr std::int64_t kNumbers = sizeof(cuda::View) / sizeof(float);
+  Array array(views, "views", Array::Access::read);
+  if (!array.fits({n, kNumbers}))
+    throw nb::value_error(("views have shape " + text_of(array.shape()) + "; expected " +
+                           text_of({n, kNumbers}))
+                              .c_str());
+  return array;
 }
 
-cuda::ClipWeights clips_of(nb::handle weights, nb::dict networks, const std::string& precision) {
+std::vector<std::byte> image_of(nb::handle weights, nb::dict networks,
+                                const std::string& precision, std::int64_t lag,
+                                const cuda::Grid& grid, nb::handle around) {
   const std::string path = path_from(weights);
   const std::vector<Network> list = networks_from(networks);
   const Precision chosen = precision_called(precision);
+  const cuda::Processing processing = processing_from(around);
   const nb::gil_scoped_release released;
-  return cuda::ClipWeights(cpu::SafetensorsFile(path), list, chosen);
+  return cuda::build_image(cpu::SafetensorsFile(path), list, chosen, lag, grid, processing);
+}
+
+cuda::ClipWeights clips_of(nb::handle weights, nb::dict networks, const std::string& precision,
+                           nb::handle around) {
+  const std::string path = path_from(weights);
+  const std::vector<Network> list = networks_from(networks);
+  const Precision chosen = precision_called(precision);
+  const cuda::Processing processing = processing_from(around);
+  const nb::gil_scoped_release released;
+  return cuda::ClipWeights(cpu::SafetensorsFile(path), list, chosen, processing);
 }
 
 }  // namespace
@@ -79,9 +93,9 @@ nb::object as_numpy(std::vector<std::byte> bytes) {
 
 PyCudaImage::PyCudaImage(nb::handle weights, nb::dict networks, const std::string& precision,
                          std::int64_t lag, int blocks, std::int64_t shared_bytes,
-                         int tensor_columns)
-    : image_(image_of(weights, networks, precision, lag, {blocks, shared_bytes, tensor_columns})),
-      spec_(networks_from(networks).front().spec) {}
+                         int tensor_columns, nb::handle processing)
+    : image_(image_of(weights, networks, precision, lag, {blocks, shared_bytes, tensor_columns},
+                      processing)) {}
 
 nb::object PyCudaImage::take_bytes() {
   if (std::exchange(taken_, true)) throw std::runtime_error(kTaken);
@@ -99,12 +113,13 @@ std::int64_t PyCudaImage::frame_bytes(std::int64_t rows) const {
   return cuda::frame_bytes(header(), checked_rows(rows));
 }
 
-std::int64_t PyCudaImage::write_frame(nb::handle into, nb::handle rows,
-                                      nb::handle keypoints) const {
+std::int64_t PyCudaImage::write_frame(nb::handle into, nb::handle rows, nb::handle keypoints,
+                                      nb::handle views) const {
   const Array row_array = rows_from(rows, Array::Access::read);
   const std::int64_t n = checked_rows(row_array.axis(0));
   const Array input(keypoints, "keypoints", Array::Access::read);
-  const Shape expected{n, spec_.joints_in, spec_.features};
+  const std::int64_t features = header().processing.features;
+  const Shape expected{n, cuda::frame_numbers(header()) / features, features};
   if (!input.fits(expected))
     throw nb::value_error(("keypoints have shape " + text_of(input.shape()) + "; " +
                            std::to_string(n) + " open streams expect " + text_of(expected))
@@ -116,9 +131,14 @@ std::int64_t PyCudaImage::write_frame(nb::handle into, nb::handle rows,
                            std::to_string(bytes) + ",) bytes; there is room for " +
                            text_of(frame.shape()))
                               .c_str());
-  cuda::write_frame(header(), row_array.as<const cuda::Row>(), n, input.data(), nullptr,
-                    frame.as<std::byte>());
-  return bytes;
+  const auto write = [&](const cuda::View* from) {
+    cuda::write_frame(header(), row_array.as<const cuda::Row>(), n, input.data(), from,
+                      frame.as<std::byte>());
+    return bytes;
+  };
+  if (header().frame_view_bytes == 0) return write(nullptr);
+  const Array view_array = views_from(views, n);
+  return write(view_array.as<const cuda::View>());
 }
 
 void PyCudaImage::advance(nb::handle rows) const {
@@ -133,8 +153,9 @@ std::vector<cuda::ClipLaunch> PyCudaImage::wide_launches(std::int64_t rows, int 
   return cuda::plan_wide_step(image_, rows, device_of(multiprocessors, shared_bytes));
 }
 
-PyCudaClips::PyCudaClips(nb::handle weights, nb::dict networks, const std::string& precision)
-    : weights_(clips_of(weights, networks, precision)) {}
+PyCudaClips::PyCudaClips(nb::handle weights, nb::dict networks, const std::string& precision,
+                         nb::handle processing)
+    : weights_(clips_of(weights, networks, precision, processing)) {}
 
 nb::object PyCudaClips::take_bytes() {
   if (weights_.image().empty()) throw std::runtime_error(kTaken);
@@ -179,9 +200,9 @@ void bind_image(nb::module_& module) {
   nb::class_<PyCudaImage> image(module, "CudaImage");
   image
       .def(nb::init<nb::handle, nb::dict, const std::string&, std::int64_t, int, std::int64_t,
-                    int>(),
+                    int, nb::handle>(),
            "weights"_a, "networks"_a, "precision"_a, "lag"_a, nb::kw_only(), "blocks"_a,
-           "shared_bytes"_a = 0, "tensor_columns"_a = 0)
+           "shared_bytes"_a = 0, "tensor_columns"_a = 0, "processing"_a = nb::none())
       .def_prop_ro("blocks", of_header(&cuda::Image::blocks))
       .def_prop_ro("phases", of_header(&cuda::Image::phases))
       .def_prop_ro("staged_bytes", of_header(&cuda::Image::staged_bytes))
@@ -190,7 +211,8 @@ void bind_image(nb::module_& module) {
       .def("take_bytes", &PyCudaImage::take_bytes)
       .def("columns", &PyCudaImage::columns, "n_rows"_a)
       .def("frame_bytes", &PyCudaImage::frame_bytes, "n_rows"_a)
-      .def("write_frame", &PyCudaImage::write_frame, "into"_a, "rows"_a, "keypoints"_a)
+      .def("write_frame", &PyCudaImage::write_frame, "into"_a, "rows"_a, "keypoints"_a,
+           "views"_a = nb::none())
       .def("advance", &PyCudaImage::advance, "rows"_a)
       .def("wide_launches", &PyCudaImage::wide_launches, "n_rows"_a, "multiprocessors"_a,
            "shared_bytes"_a);
@@ -206,8 +228,8 @@ void bind_cuda(nb::module_& module) {
   bind_plans(module);
   bind_image(module);
   nb::class_<PyCudaClips>(module, "CudaClips")
-      .def(nb::init<nb::handle, nb::dict, const std::string&>(), "weights"_a, "networks"_a,
-           "precision"_a)
+      .def(nb::init<nb::handle, nb::dict, const std::string&, nb::handle>(), "weights"_a,
+           "networks"_a, "precision"_a, nb::kw_only(), "processing"_a = nb::none())
       .def("take_bytes", &PyCudaClips::take_bytes)
       .def("plan_window", &PyCudaClips::plan_window, "batch"_a, "multiprocessors"_a,
            "shared_bytes"_a)

@@ -21,15 +21,17 @@ nanobind::object as_numpy(std::vector<std::byte> bytes);
 class PyCudaImage {
  public:
   // weights: str or os.PathLike. networks: objects like vp3d_deploy.spec.ModelSpec by name.
+  // processing: see processing_from.
   PyCudaImage(nanobind::handle weights, nanobind::dict networks, const std::string& precision,
-              std::int64_t lag, int blocks, std::int64_t shared_bytes, int tensor_columns);
+              std::int64_t lag, int blocks, std::int64_t shared_bytes, int tensor_columns,
+              nanobind::handle processing);
 
   const cuda::Image& header() const { return cuda::header_of(image_); }
   nanobind::object take_bytes();
   std::int64_t columns(std::int64_t rows) const;
   std::int64_t frame_bytes(std::int64_t rows) const;
   std::int64_t write_frame(nanobind::handle into, nanobind::handle rows,
-                           nanobind::handle keypoints) const;
+                           nanobind::handle keypoints, nanobind::handle views) const;
   void advance(nanobind::handle rows) const;
   std::vector<cuda::ClipLaunch> wide_launches(std::int64_t rows, int multiprocessors,
                                               std::int64_t shared_bytes) const;
@@ -37,12 +39,12 @@ class PyCudaImage {
  private:
   std::vector<std::byte> image_;  // header and products alone, once its bytes are taken
   bool taken_ = false;
-  ModelSpec spec_;
 };
 
 class PyCudaClips {
  public:
-  PyCudaClips(nanobind::handle weights, nanobind::dict networks, const std::string& precision);
+  PyCudaClips(nanobind::handle weights, nanobind::dict networks, const std::string& precision,
+              nanobind::handle processing);
 
   nanobind::object take_bytes();
   cuda::ClipPlan plan_window(std::int64_t batch, int multiprocessors,

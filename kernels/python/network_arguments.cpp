@@ -4,6 +4,8 @@
 
 #include <stdexcept>
 
+#include "arrays.hpp"
+
 namespace nb = nanobind;
 
 namespace vp3d::python {
@@ -42,6 +44,25 @@ std::vector<Network> networks_from(nb::dict networks) {
   for (auto [name, spec] : networks)
     list.push_back({nb::cast<std::string>(name), spec_from(spec)});
   return list;
+}
+
+cuda::Processing processing_from(nb::handle object) {
+  cuda::Processing processing;
+  if (object.is_none()) return processing;
+  processing.joints_seen = nb::cast<std::int32_t>(object.attr("joints_seen"));
+  processing.add_trajectory = nb::cast<bool>(object.attr("add_trajectory"));
+  processing.to_world = nb::cast<bool>(object.attr("to_world"));
+  const Array joints(object.attr("joints"), "joints", Array::Access::read, Array::Type::int32);
+  const Array shares(object.attr("shares"), "shares", Array::Access::read);
+  if (!joints.fits({-1, -1}) || !shares.fits(joints.shape()))
+    throw std::invalid_argument("joints " + text_of(joints.shape()) + " and shares " +
+                                text_of(shares.shape()) + " differ in shape");
+  const auto count = static_cast<std::size_t>(joints.axis(0) * joints.axis(1));
+  processing.parts = static_cast<std::int32_t>(joints.axis(1));
+  processing.joints.assign(joints.as<const std::int32_t>(),
+                           joints.as<const std::int32_t>() + count);
+  processing.shares.assign(shares.data(), shares.data() + count);
+  return processing;
 }
 
 }  // namespace vp3d::python

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "processing.hpp"
 #include "vp3d/engine.hpp"
 
 namespace vp3d::python {
@@ -15,6 +16,9 @@ Precision precision_called(const std::string& name);
 
 // Objects like vp3d_deploy.spec.ModelSpec by name, in their order.
 std::vector<Network> networks_from(nanobind::dict networks);
+
+// None, or an object like vp3d_deploy.engines.cuda_processing.Tables.
+cuda::Processing processing_from(nanobind::handle object);
 
 // str or os.PathLike.
 std::string path_from(nanobind::handle object);

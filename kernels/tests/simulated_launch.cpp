@@ -127,8 +127,11 @@ void run_step(const Call& call) {
   if (*arrivals % call.blocks != 0 || *arrivals >> 63 != 0)
     refuse("the grid hangs: " + std::to_string(*arrivals) + " blocks have arrived before it begins");
   launch_step(arguments, options_of(call));
+  const std::int64_t prepared = cuda::Launch(arguments).rows() * image.prepared_bytes;
+  const bool prepares = image.processing.joints_seen > 0 && prepared > cuda::kNearInputBytes;
   const bool finishes = image.processing.add_trajectory != 0;
-  *arrivals += call.blocks * static_cast<unsigned long long>(image.phases - 1 + finishes);
+  *arrivals += call.blocks *
+               static_cast<unsigned long long>(image.phases - 1 + prepares + finishes);
 }
 
 void run_phase(const Call& call) {

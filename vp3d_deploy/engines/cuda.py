@@ -16,11 +16,13 @@ from vp3d_deploy.bundle import FORMS, Bundle, BundleError
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_clips import Clips
 from vp3d_deploy.engines.cuda_kernels import Kernels
+from vp3d_deploy.engines.cuda_processing import Processing, View, tables
 from vp3d_deploy.engines.cuda_stream import CudaStream, StreamProgram
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.native import NOT_BUILT
 from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 
+_NONE = Processing()
 LAUNCHES = ("auto", "step", "phases", "wide")
 
 
@@ -63,15 +65,15 @@ class CudaEngine:
             raise GpuError(f'{self.gpu.name} has no cooperative launches; take launch="phases"')
         order = DEFAULT_PRECISIONS["cuda"]
         self.precision = precision or next(p for p in order if p in bundle.precisions)
-        self._networks = dict(bundle.networks)
+        self._bundle, self._networks = bundle, dict(bundle.networks)
         weights = next(g.weights for g in bundle.graphs if g.precision == self.precision)
         self._weights = bundle.file(weights)
         self._launch, self._graphs, self._timings = launch, graphs, timings
         self._zero_copy = self.gpu.integrated if zero_copy is None else zero_copy
         self._error = native.WeightsError
-        self._programs: dict[int, StreamProgram] = {}
+        self._programs: dict[tuple[int, Processing], StreamProgram] = {}
         self._streams: list[CudaStream] = []
-        self._clips: Clips | None = None
+        self._clips: dict[Processing, Clips] = {}
         self._last_run = threading.local()
         self._lock = threading.RLock()
         self._closed = False
@@ -88,14 +90,30 @@ class CudaEngine:
         None unless the engine was opened with timings=True."""
         return getattr(self._last_run, "gpu_ms", None)
 
-    def window(self, keypoints: np.ndarray) -> Output:
-        return self._run("window", keypoints)
+    def window(
+        self,
+        keypoints: np.ndarray,
+        *,
+        processing: Processing | None = None,
+        views: Sequence[View] = (),
+    ) -> Output:
+        """As the protocol has it; or with processing on the GPU (cuda_processing.py), keypoints in
+        pixels, (B, R, J, F), with one view for each of B."""
+        return self._run("window", keypoints, processing, views)
 
-    def sequence(self, keypoints: np.ndarray) -> Output:
-        return self._run("sequence", keypoints)
+    def sequence(
+        self,
+        keypoints: np.ndarray,
+        *,
+        processing: Processing | None = None,
+        views: Sequence[View] = (),
+    ) -> Output:
+        """The same for padded clips, (B, T+R-1, J, F)."""
+        return self._run("sequence", keypoints, processing, views)
 
-    def open_stream(self, lag: int) -> CudaStream:
-        """Streams whose answers trail by `lag` frames; see `CudaStream`."""
+    def open_stream(self, lag: int, processing: Processing | None = None) -> CudaStream:
+        """Streams whose answers trail by `lag` frames; with processing on the GPU, frames of them
+        are pixels, and rows are added with their view."""
         if lag not in self.lags:
             raise ValueError(f"lag {lag} is not one of 0 to {self.lags[-1]}")
         with self._lock:
@@ -104,7 +122,7 @@ class CudaEngine:
                 stream = CudaStream(
                     self.gpu,
                     self._kernels,
-                    self._program(lag),
+                    self._program(lag, processing or _NONE),
                     launch=self._launch,
                     zero_copy=self._zero_copy,
                     graphs=self._graphs,
@@ -124,20 +142,27 @@ class CudaEngine:
                 stream.close()
             self._streams.clear()
             with self.gpu.active():
-                if self._clips is not None:
-                    self._clips.close()
-                    self._clips = None
+                for clips in self._clips.values():
+                    clips.close()
+                self._clips.clear()
                 for program in self._programs.values():
                     program.close()
                 self._programs.clear()
                 self._kernels.close()
 
-    def _run(self, form: str, keypoints: np.ndarray) -> Output:
+    def _run(
+        self,
+        form: str,
+        keypoints: np.ndarray,
+        processing: Processing | None,
+        views: Sequence[View],
+    ) -> Output:
+        key = processing or _NONE
         with self._lock:
             self._refuse_if_closed()
             with self.gpu.active():
-                if self._clips is None:
-                    self._clips = self._checked(
+                if key not in self._clips:
+                    self._clips[key] = self._checked(
                         Clips,
                         self.gpu,
                         self._kernels,
@@ -146,17 +171,21 @@ class CudaEngine:
                         self.precision,
                         graphs=self._graphs,
                         timings=self._timings,
+                        processing=tables(key, self._bundle),
                     )
-                output = self._clips.run(form, keypoints)
-                self._last_run.gpu_ms = self._clips.gpu_ms
+                clips = self._clips[key]
+                output = clips.run(form, keypoints, views)
+                self._last_run.gpu_ms = clips.gpu_ms
                 return output
 
-    def _program(self, lag: int) -> StreamProgram:
-        if lag not in self._programs:
-            self._programs[lag] = self._checked(
-                StreamProgram, self.gpu, self._weights, self._networks, self.precision, lag
+    def _program(self, lag: int, processing: Processing) -> StreamProgram:
+        key = (lag, processing)
+        if key not in self._programs:
+            around = tables(processing, self._bundle)
+            self._programs[key] = self._checked(
+                StreamProgram, self.gpu, self._weights, self._networks, self.precision, lag, around
             )
-        return self._programs[lag]
+        return self._programs[key]
 
     def _checked(self, make, *arguments, **options):  # type: ignore[no-untyped-def]
         """What is made of the weights file; what is wrong with that is the bundle's fault."""

@@ -6,7 +6,7 @@ which bounds what memory they need.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_kernels import Kernels, Launch
+from vp3d_deploy.engines.cuda_processing import VIEW_FLOATS, Tables, View, numbers_of_views
 from vp3d_deploy.engines.cuda_program import addressed
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
 from vp3d_deploy.engines.repeated import Repeated, Stopwatch
@@ -55,13 +56,20 @@ class Clips:
         *,
         graphs: bool,
         timings: bool,
+        processing: Tables | None = None,
     ) -> None:
         from vp3d_deploy._native import CudaClips
 
         self.gpu_ms: float | None = None
         self._gpu, self._kernels, self._graphs = gpu, kernels, graphs
         self._specs = tuple(networks.values())
-        self._native = CudaClips(weights, dict(networks), precision)
+        self._native = CudaClips(weights, dict(networks), precision, processing=processing)
+        spec = self._specs[0]
+        seen = 0 if processing is None else processing.joints_seen
+        self._joints = (seen or spec.joints_in, spec.features)
+        self._view_floats = 0
+        if processing is not None and (seen > 0 or processing.to_world):
+            self._view_floats = VIEW_FLOATS
         packed = self._native.take_bytes()
         # Input, workspace and answers on the device, input and answers on the host.
         self._device: list[DeviceBuffer] = []
@@ -76,10 +84,17 @@ class Clips:
         self._stream: Any = gpu.stream()
         self._stopwatch = Stopwatch(gpu, self._stream, timings)
 
-    def run(self, form: str, keypoints: np.ndarray) -> Output:
-        """ "window": (B, R, J_in, F) -> (B, J_out, 3). "sequence": (B, T+R-1, J_in, F) -> (B, T,
-        J_out, 3). Arrays of the caller's own."""
+    def run(self, form: str, keypoints: np.ndarray, views: Sequence[View] = ()) -> Output:
+        """One of (B, R, J_in, F) -> (B, J_out, 3), a "window", and (B, T+R-1, J_in, F) -> (B, T,
+        J_out, 3), a "sequence". views: one for each of B, where processing needs them.
+
+        Arrays are the caller's own.
+        """
         self._check(form, keypoints)
+        needed = len(keypoints) if self._view_floats else 0
+        if len(views) != needed:
+            raise ValueError(f"{len(keypoints)} items need {needed} views, not {len(views)}")
+        numbers = numbers_of_views(views)
         self.gpu_ms = None
         spec = self._specs[0]
         overlap = spec.receptive_field - 1
@@ -88,7 +103,8 @@ class Clips:
         arrays = [np.zeros((*leading, s.joints_out, 3), np.float32) for s in self._specs]
         for people, answers in self._pieces(form, batch, frames - overlap):
             piece = keypoints[people, answers.start : answers.stop + overlap]
-            for array, found in zip(arrays, self._run(form, piece), strict=True):
+            answered = self._run(form, piece, numbers[people])
+            for array, found in zip(arrays, answered, strict=True):
                 array[(people,) if form == "window" else (people, answers)] = found
         return Output(arrays[0], arrays[1] if arrays[1:] else None)
 
@@ -103,14 +119,14 @@ class Clips:
     def _check(self, form: str, keypoints: np.ndarray) -> None:
         spec = self._specs[0]
         frames = spec.receptive_field
-        fits = keypoints.ndim == 4 and keypoints.shape[2:] == (spec.joints_in, spec.features)
+        fits = keypoints.ndim == 4 and keypoints.shape[2:] == self._joints
         if form == "window":
             fits = fits and keypoints.shape[1] == frames
         if not fits or keypoints.shape[1] < frames:
             wanted = frames if form == "window" else f"{frames} or more"
             raise ValueError(
                 f"keypoints have shape {keypoints.shape}; a {form} is (any number, {wanted}, "
-                f"{spec.joints_in}, {spec.features})"
+                f"{self._joints[0]}, {self._joints[1]})"
             )
         if keypoints.dtype != np.float32:
             raise ValueError(f"keypoints are {keypoints.dtype}; expected float32")
@@ -128,10 +144,13 @@ class Clips:
             for start in range(0, answers, frames)
         ]
 
-    def _run(self, form: str, keypoints: np.ndarray) -> list[np.ndarray]:
-        """Views, valid until the next run."""
+    def _run(self, form: str, keypoints: np.ndarray, views: np.ndarray) -> list[np.ndarray]:
+        """Into memory that is valid until the next run."""
         plan = self._plan(form, *keypoints.shape[:2])
-        self._host[0][: plan.n_inputs].reshape(keypoints.shape)[...] = keypoints
+        host = self._host[0]
+        start = self._view_floats * len(keypoints)
+        host[:start] = views.reshape(-1)[:start]
+        host[start : plan.n_inputs].reshape(keypoints.shape)[...] = keypoints
         self._stopwatch.start()
         plan.repeated.run()
         self._stopwatch.stop()

@@ -117,6 +117,7 @@ class Launch:
         parameters: Sequence[Any],
         cooperative: bool = False,
     ) -> None:
+        self.name = name
         function = kernels.function(name, shared_bytes)
         self._shape = (function, blocks, 1, 1, threads, 1, 1, shared_bytes)
         # The array holds addresses alone: what they point at has to stay.

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vp3d_deploy.engines.cuda_kernels import Kernels, Launch
+from vp3d_deploy.engines.cuda_processing import Tables
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu, GpuError
 from vp3d_deploy.spec import ModelSpec
 
 STEP, PHASE = "vp3d_stream_step", "vp3d_stream_phase"
+PREPARE, FINISH = "vp3d_stream_prepare", "vp3d_stream_finish"
 # Blocks have as many warps as the kernels allow: of a small layer each has little enough to do.
 _LANES = 32
 # Tensor cores take 16 columns in one pass over the weights, dot products 4: they pay from the first
@@ -28,7 +30,13 @@ class StreamProgram:
     """
 
     def __init__(
-        self, gpu: Gpu, weights: Path, networks: Mapping[str, ModelSpec], precision: str, lag: int
+        self,
+        gpu: Gpu,
+        weights: Path,
+        networks: Mapping[str, ModelSpec],
+        precision: str,
+        lag: int,
+        processing: Tables | None = None,
     ) -> None:
         from vp3d_deploy._native import CudaImage
 
@@ -42,6 +50,10 @@ class StreamProgram:
             blocks=gpu.multiprocessors,
             shared_bytes=gpu.shared_bytes - CudaImage.FIXED_BYTES if stages else 0,
             tensor_columns=_TENSOR_COLUMNS,
+            processing=processing,
+        )
+        self.needs_views = processing is not None and (
+            processing.joints_seen > 0 or processing.to_world
         )
         self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
         packed = self.image.take_bytes()
@@ -69,8 +81,16 @@ class StreamProgram:
         """One frame of `n_rows` streams, in the order of the stream that they are put into."""
         if kind == "step":
             return [self._step(kernels, memory)]
-        if kind == "phases":
-            return [self._phase(kernels, memory, phase) for phase in range(self.image.phases)]
+        wide = self._wide(kernels, n_rows, memory)
+        if kind == "wide":
+            return wide
+        # What surrounds the network is the same for both.
+        first = [launch for launch in wide if launch.name == PREPARE]
+        last = [launch for launch in wide if launch.name == FINISH]
+        phases = [self._phase(kernels, memory, phase) for phase in range(self.image.phases)]
+        return [*first, *phases, *last]
+
+    def _wide(self, kernels: Kernels, n_rows: int, memory: Memory) -> list[Launch]:
         return [
             Launch(
                 kernels,

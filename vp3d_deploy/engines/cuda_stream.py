@@ -13,6 +13,7 @@ import numpy as np
 
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_kernels import Kernels
+from vp3d_deploy.engines.cuda_processing import VIEW_FLOATS, View
 from vp3d_deploy.engines.cuda_program import Memory, StreamProgram, check_launch
 from vp3d_deploy.engines.cuda_turn import Turn
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
@@ -56,6 +57,7 @@ class CudaStream:
         self._free: list[int] = []
         # What the kernels are told of each row: frames it has seen, and its place.
         self._rows = np.zeros((0, 2), np.uint32)
+        self._views = np.zeros((0, VIEW_FLOATS), np.float32)
         self._turns = [Turn(gpu, program, self._stream, timings) for _ in range(TURNS)]
         self._next = 0
         self._under_way: list[Turn] = []
@@ -94,23 +96,34 @@ class CudaStream:
         without timings."""
         return self._ms
 
-    def add_rows(self, count: int) -> None:
+    def add_rows(self, count: int, view: View | None = None) -> None:
+        """view: of all of them, for streams with processing that takes views, and for no others."""
         if count < 0:
             raise ValueError(f"{count} streams cannot be added")
+        if (view is not None) != self._program.needs_views:
+            raise ValueError(
+                "these streams need to know each person's view"
+                if view is None
+                else "these streams have no processing that takes views"
+            )
+        views = np.zeros((count, VIEW_FLOATS), np.float32)
+        if view is not None:
+            views[...] = view.numbers()
         with self._lock, self._gpu.active():
             self._be_idle("rows are added")
             self._make_places(self.n_rows + count)
-            before, size = self._rows, self.bytes_per_row
+            before, size = (self._rows, self._views), self.bytes_per_row
             taken = [self._free.pop() for _ in range(count)]
             for place in taken:
                 assert self._places is not None
                 self._gpu.clear(self._places, place * size, size, self._stream)
             new = np.array([(0, place) for place in taken], np.uint32).reshape(-1, 2)
-            self._rows = np.concatenate([before, new])
+            self._rows = np.concatenate([self._rows, new])
+            self._views = np.concatenate([self._views, views])
             try:
                 self._arrange()
             except BaseException:
-                self._rows = before
+                self._rows, self._views = before
                 self._free += taken
                 self._arrange()
                 raise
@@ -118,13 +131,21 @@ class CudaStream:
     def remove_rows(self, rows: list[int]) -> None:
         with self._lock, self._gpu.active():
             self._be_idle("rows are removed")
-            wrong = [row for row in rows if not 0 <= row < self.n_rows]
-            if wrong:
-                raise ValueError(f"row {wrong[0]} is not one of the {self.n_rows} open streams")
+            self._refuse_other_rows(rows)
             gone = sorted(set(rows))
             self._free += self._rows[gone, 1].tolist()
             self._rows = np.delete(self._rows, gone, axis=0)
+            self._views = np.delete(self._views, gone, axis=0)
             self._arrange()
+
+    def set_view(self, row: int, view: View) -> None:
+        """Where this row's person is seen from the next frame on, for a camera that moves."""
+        with self._lock:
+            self._refuse_if_closed()
+            self._refuse_other_rows([row])
+            if not self._program.needs_views:
+                raise ValueError("these streams have no processing that takes views")
+            self._views[row] = view.numbers()
 
     def step(self, keypoints: np.ndarray) -> Output:
         with self._lock, self._gpu.active():
@@ -184,7 +205,7 @@ class CudaStream:
         """Put a frame into the stream; if it is alone there, the stream itself is waited for."""
         turn = self._turns[self._next]
         image = self._program.image
-        image.write_frame(turn.frame, self._rows, keypoints)
+        image.write_frame(turn.frame, self._rows, keypoints, self._views)
         if self.n_rows:
             turn.run(alone)
         # Not before: a frame that was refused has not been seen.
@@ -203,6 +224,11 @@ class CudaStream:
         self._refuse_if_closed()
         if self._under_way:
             raise RuntimeError(f"frames are under way; take their results before {what}")
+
+    def _refuse_other_rows(self, rows: list[int]) -> None:
+        wrong = [row for row in rows if not 0 <= row < self.n_rows]
+        if wrong:
+            raise ValueError(f"row {wrong[0]} is not one of the {self.n_rows} open streams")
 
     def _refuse_if_closed(self) -> None:
         if self.closed:
