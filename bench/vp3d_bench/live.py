@@ -14,6 +14,7 @@ from vp3d_bench.contenders.base import STREAM, Contender, UnavailableError
 from vp3d_bench.contenders.line_up import LineUp, select
 from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import PACED, SOAK
+from vp3d_bench.our_engines import family_of
 from vp3d_bench.paced import Camera, pace
 from vp3d_bench.power import PowerMeter
 from vp3d_bench.power.frames import FrameEnergy, measure_idle
@@ -42,7 +43,7 @@ def choose_streams(
     """
     if not patterns:
         engine = open_engine(subject.bundle, threads=subject.threads)
-        patterns = [stream_name(engine.name, engine.precision, lags[0])]
+        patterns = [stream_name(family_of(engine), engine.precision, lags[0])]
         engine.close()
     names = [name for name in everybody if f"-{STREAM}-" in name]
     return [everybody[name]() for name in select(names, patterns)]

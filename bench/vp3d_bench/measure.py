@@ -174,8 +174,11 @@ class Run:
         return [self.line_up[name]() for name in self.names if name in latency]
 
     def _affordable(self, document: Document, contender: Contender, people: int) -> bool:
-        """Windows cost their people's times, and two of a kind say the same: ours are left out."""
-        if contender.form == STREAM:
+        """Windows cost their people's times, and two of a kind say the same: ours are left out.
+
+        A GPU that one window leaves idle takes many in little more time.
+        """
+        if contender.form == STREAM or (on_gpu(contender.name) and not contender.ours):
             return True
         alone: Spread = document.latency[1][contender.name]
         return not contender.ours and people * alone.min < self.settings.peers_ms

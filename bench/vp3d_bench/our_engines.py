@@ -45,3 +45,10 @@ def open_ours(
     ours = OUR_ENGINES[family]
     options = {**ours.options, **({"timings": True} if timings else {})}
     return open_engine(bundle, ours.engine, precision, threads, **options)
+
+
+def family_of(engine: Engine) -> str:
+    """The family of an engine that is open."""
+    if getattr(engine, "provider", "cpu") == "cuda":
+        return "onnxcuda"
+    return OUR_ENGINES[engine.name].family

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from bundles import random_bundle
 
+from vp3d_bench import live
 from vp3d_bench.contenders.base import UnavailableError
 from vp3d_bench.contenders.line_up import LineUp, line_up, select
 from vp3d_bench.subject import Subject
+from vp3d_deploy.engines.onnx import PROVIDERS, OnnxEngine
 from vp3d_deploy.spec import ModelSpec
 
 
@@ -70,6 +72,21 @@ def test_peers_need_the_weights_that_pytorch_computes_with(tmp_path: Path) -> No
     contender = line_up(bundle, (0,))["openvino-f32"]()
     with pytest.raises(UnavailableError, match="holds no fp32 weights"):
         contender.open(Subject(bundle, 1, tmp_path))
+
+
+def test_what_auto_opens_is_found_in_the_line_up(
+    everybody: LineUp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime on a GPU is not ONNX Runtime on the processor."""
+    bundle = random_bundle(tmp_path / "one.vp3d", ModelSpec((3, 3), 4)).bundle
+    engine = OnnxEngine(bundle, "fp32")
+    monkeypatch.setattr(live, "open_engine", lambda *_, **__: engine)
+    subject = Subject(bundle, 1, tmp_path)
+    (on_processor,) = live.choose_streams(subject, everybody, [], (0,))
+    assert on_processor.name == "onnx-stream-fp32@0"
+    engine._provider = PROVIDERS["cuda"]
+    (on_gpu,) = live.choose_streams(subject, everybody, [], (0,))
+    assert on_gpu.name == "onnxcuda-stream-fp32@0"
 
 
 def test_a_lag_without_a_graph_is_a_reason(everybody: LineUp, tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ class OnnxEngine:
         self._closed = False
 
     @property
+    def provider(self) -> str:
+        """Of `PROVIDERS`, by its name there."""
+        return next(name for name, full in PROVIDERS.items() if full == self._provider)
+
+    @property
     def forms(self) -> tuple[str, ...]:
         return tuple(form for form in FORMS if any(g.form == form for g in self._graphs))
 

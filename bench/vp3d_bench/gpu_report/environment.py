@@ -46,8 +46,9 @@ def set_up(run: Run) -> Outcome:
                            "have it in the package python3-venv")  # fmt: skip
         if system:
             see_packages_of(run.venv, own_packages())
-    install = [*pip(run), "--editable", ".[gpu-tests]", *_architectures(run.gpus)]
-    ended = run.shell.call(install, "setup", env=cuda_environment())
+    install = [*pip(run), "--editable", ".[gpu-tests]"]
+    env = {**cuda_environment(), "CMAKE_ARGS": architectures(run.gpus)}
+    ended = run.shell.call(install, "setup", env=env)
     if not ended.ok:
         return Outcome(FAILED, f"pip could not install the project: {ended.reason()}")
     return Outcome(PASSED, found=installed(run))
@@ -121,9 +122,9 @@ def _joined(*paths: Path | str | None) -> str:
     return os.pathsep.join(str(path) for path in paths if path)
 
 
-def _architectures(gpus: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Kernels are compiled for the GPUs at hand alone, which takes a fraction of the time."""
+def architectures(gpus: Sequence[Mapping[str, Any]]) -> str:
+    """Kernels are compiled for the GPUs at hand alone, which takes a fraction of the time: what
+    CMake is told, by the variable that scikit-build-core reads."""
     wanted = {_OWN_CODE[gpu["compute_capability"]] for gpu in gpus
               if gpu["compute_capability"] in _OWN_CODE}  # fmt: skip
-    listed = ";".join([*sorted(wanted), _PTX])
-    return [f"--config-settings=cmake.define.CMAKE_CUDA_ARCHITECTURES={listed}"]
+    return f"-DCMAKE_CUDA_ARCHITECTURES={';'.join([*sorted(wanted), _PTX])}"

@@ -36,15 +36,15 @@ def test_the_project_is_installed_for_the_gpus_at_hand(tmp_path: Path, toolkit: 
     made, installed = shell.calls[:2]
     assert made == [sys.executable, "-m", "venv", str(tmp_path / "venv")]
     assert installed[installed.index("--editable") + 1] == ".[gpu-tests]"
-    assert installed[-1].endswith("CMAKE_CUDA_ARCHITECTURES=110a-real;90a-real;90-virtual")
     assert "--no-index" not in installed
     assert shell.environments[1]["CUDA_ROOT"] == str(toolkit)
+    wanted = "-DCMAKE_CUDA_ARCHITECTURES=110a-real;90a-real;90-virtual"
+    assert shell.environments[1]["CMAKE_ARGS"] == wanted
 
 
-def test_a_gpu_without_code_of_its_own_runs_ptx(tmp_path: Path) -> None:
-    run, shell = fake_run(tmp_path, gpus=[{**H200, "compute_capability": "10.3"}])
-    environment.set_up(run)
-    assert shell.calls[1][-1].endswith("CMAKE_CUDA_ARCHITECTURES=90-virtual")
+def test_a_gpu_without_code_of_its_own_runs_ptx() -> None:
+    unknown = {**H200, "compute_capability": "10.3"}
+    assert environment.architectures([unknown]) == "-DCMAKE_CUDA_ARCHITECTURES=90-virtual"
 
 
 def test_without_a_network_everything_comes_from_the_folder(tmp_path: Path) -> None:
