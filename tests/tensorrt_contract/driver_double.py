@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from tensorrt_contract import simulated_kernels
 from tensorrt_contract.gpu_double import CudaFaultError, FakeGpu
+from vp3d_deploy.engines.cuda_driver import FUNCTIONS
 
 _COOPERATIVE_LAUNCH, _SHARED_BYTES = 95, 8
 _SHARED_BYTES_UNASKED = 48 << 10
@@ -21,6 +22,23 @@ class Launched(NamedTuple):
     threads: int
     shared_bytes: int
     cooperative: bool
+
+
+class TypedDriver:
+    """A driver whose functions refuse what ctypes would not hand on as the argument's type."""
+
+    def __init__(self, driver: FakeCudaDriver) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        function, types = getattr(self._driver, name), FUNCTIONS[name]
+
+        def typed(*arguments: Any) -> int:
+            for kind, argument in zip(types, arguments, strict=True):
+                kind.from_param(argument)
+            return function(*arguments)
+
+        return typed
 
 
 class FakeCudaDriver:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from tensorrt_contract.double import tensorrt_double
-from tensorrt_contract.driver_double import FakeCudaDriver
+from tensorrt_contract.driver_double import FakeCudaDriver, TypedDriver
 from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.guarded import GuardedModule
 from vp3d_deploy.engines import cuda_driver, gpu, tensorrt_api, warn_once
@@ -40,7 +40,8 @@ def install_gpu(patch: pytest.MonkeyPatch, device: FakeGpu) -> FakeCudaDriver:
     patch.setitem(sys.modules, "pycuda", package)
     patch.setitem(sys.modules, "pycuda.driver", device.module)
     driver = FakeCudaDriver(device)
-    patch.setattr(cuda_driver, "driver", lambda: driver)
+    library = TypedDriver(driver)
+    patch.setattr(cuda_driver, "driver", lambda: library)
     patch.setattr(gpu, "_OPEN", {})
     patch.setattr(warn_once, "_WARNED", set())
     return driver

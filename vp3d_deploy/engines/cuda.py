@@ -32,8 +32,8 @@ class CudaEngine:
     launch: how a live frame runs: "step" is one cooperative launch; "phases" one launch for each
     layer, for devices without cooperative launches; "wide" the same with blocks that share many
     streams' columns; "auto" what fits the device and the number of streams.
-    zero_copy: kernels read frames and write answers in the host's memory; by default where GPU and
-    processor share it.
+    zero_copy: kernels of live streams read frames and write answers in the host's memory; by
+    default where GPU and processor share it, and elsewhere for frames of a few people.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
     device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
     fp32 and int8 that the bundle has.
@@ -69,7 +69,7 @@ class CudaEngine:
         weights = next(g.weights for g in bundle.graphs if g.precision == self.precision)
         self._weights = bundle.file(weights)
         self._launch, self._graphs, self._timings = launch, graphs, timings
-        self._zero_copy = self.gpu.integrated if zero_copy is None else zero_copy
+        self._zero_copy = zero_copy
         self._error = native.WeightsError
         self._programs: dict[tuple[int, Processing], StreamProgram] = {}
         self._streams: list[CudaStream] = []

@@ -7,6 +7,7 @@ architectures, and PTX that the driver compiles for newer ones.
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ class Kernels:
         self._module = ctypes.c_void_p()
         self._functions: dict[str, ctypes.c_void_p] = {}
         self._shared: dict[str, int] = {}
+        # Streams of several threads share functions, and what these may take only grows.
+        self._lock = threading.Lock()
         try:
             call("cuModuleLoadData", ctypes.byref(self._module), code)
         except CudaDriverError as error:
@@ -69,14 +72,15 @@ class Kernels:
 
     def function(self, name: str, shared_bytes: int = 0) -> ctypes.c_void_p:
         """Its handle; it may be launched with so much dynamic shared memory from then on."""
-        if name not in self._functions:
-            handle = ctypes.c_void_p()
-            call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
-            self._functions[name] = handle
-        if shared_bytes > self._shared.get(name, _SHARED_BYTES_UNASKED):
-            call("cuFuncSetAttribute", self._functions[name], _SHARED_BYTES, shared_bytes)
-            self._shared[name] = shared_bytes
-        return self._functions[name]
+        with self._lock:
+            if name not in self._functions:
+                handle = ctypes.c_void_p()
+                call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
+                self._functions[name] = handle
+            if shared_bytes > self._shared.get(name, _SHARED_BYTES_UNASKED):
+                call("cuFuncSetAttribute", self._functions[name], _SHARED_BYTES, shared_bytes)
+                self._shared[name] = shared_bytes
+            return self._functions[name]
 
     def blocks_at_once(self, name: str, threads: int, shared_bytes: int) -> int:
         """How many blocks of a launch a multiprocessor holds at the same time."""

@@ -39,7 +39,7 @@ class CudaStream:
         program: StreamProgram,
         *,
         launch: str,
-        zero_copy: bool,
+        zero_copy: bool | None,
         graphs: bool,
         timings: bool,
     ) -> None:
@@ -253,13 +253,15 @@ class CudaStream:
         kind = self.launch
         image = self._program.image
         # Blocks copy a small frame to their shared memory and read it there again and again; what
-        # is larger they would read again and again in the host's memory.
+        # is larger they would read again and again in the host's memory. Two small copies take
+        # longer than reading so little through the bus: as published, not yet measured here.
         near = kind == "step" and image.frame_bytes(self.n_rows) <= image.NEAR_FRAME_BYTES
+        mapped = (self._gpu.integrated or near) if self._zero_copy is None else self._zero_copy
         for turn in self._turns:
-            turn.make_room(self.n_rows, self._zero_copy)
+            turn.make_room(self.n_rows)
             if self._places is None or not self.n_rows:
                 continue
-            frame, answers = turn.pointers(self._zero_copy and near, self._zero_copy)
+            frame, answers = turn.pointers(mapped and near, mapped)
             memory = Memory(self._places, self._arrivals, frame, answers)
             launches = self._program.launches(self._kernels, kind, self.n_rows, memory)
             turn.repeat(launches, self._graphs)

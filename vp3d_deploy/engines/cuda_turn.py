@@ -33,15 +33,13 @@ class Turn:
         self._device: list[DeviceBuffer] = []
         self._repeated: Repeated | None = None
 
-    def make_room(self, n_rows: int, mapped: bool) -> None:
+    def make_room(self, n_rows: int) -> None:
         """For so many streams; no frame may be under way."""
         image = self._program.image
         if n_rows > self._room:
             room = max(1, n_rows, 2 * self._room)
             before = self._host, self._device
-            self._allocate(
-                (image.frame_bytes(room) // _FLOAT_BYTES, room * image.answer_floats), mapped
-            )
+            self._allocate(image.frame_bytes(room) // _FLOAT_BYTES, room * image.answer_floats)
             self._drop_work()
             self._free(*before)
             self._room = room
@@ -119,13 +117,13 @@ class Turn:
             self._repeated.close()
             self._repeated = None
 
-    def _allocate(self, floats: tuple[int, int], mapped: bool) -> None:
+    def _allocate(self, *floats: int) -> None:
         """For frame and answers, on both sides; all of it, or what there was before stays."""
         host: list[np.ndarray] = []
         device: list[DeviceBuffer] = []
         try:
             for count in floats:
-                host.append(self._gpu.page_locked([count], mapped=mapped))
+                host.append(self._gpu.page_locked([count], mapped=True))
                 device.append(self._gpu.allocate(count * _FLOAT_BYTES))
         except BaseException:
             self._free(host, device)

@@ -116,24 +116,41 @@ def test_answers_are_those_of_the_native_engine(precision: str) -> None:
                 assert all(np.abs(a - b).max() < tolerance for a, b in pairs)
 
 
-@every_launch
-@pytest.mark.parametrize("people_at_once", [1, 40])
-def test_integrated_gpus_read_and_write_the_hosts_memory(launch: str, people_at_once: int) -> None:
+@pytest.mark.parametrize(
+    ("launch", "n_people", "integrated", "zero_copy", "sent", "fetched"),
+    [
+        ("step", 1, False, None, False, False),  # so little that blocks copy it anyway
+        ("step", 40, False, None, True, True),
+        ("step", 1, False, False, True, True),
+        ("step", 40, False, True, True, False),
+        ("step", 1, True, None, False, False),
+        ("step", 40, True, None, True, False),
+        ("step", 1, True, False, True, True),
+        ("phases", 1, False, None, True, True),
+        ("phases", 1, True, None, True, False),
+        ("wide", 1, False, None, True, True),
+        ("wide", 40, True, None, True, False),
+    ],
+)
+def test_what_is_copied_and_what_is_read_in_its_place(
+    launch: str,
+    n_people: int,
+    integrated: bool,
+    zero_copy: bool | None,
+    sent: bool,
+    fetched: bool,
+) -> None:
     gpu = FakeGpu()
-    gpu.attributes["INTEGRATED"] = 1
-    with opened_cuda(SPEC, "fp16", gpu=gpu, launch=launch) as cuda:
+    gpu.attributes["INTEGRATED"] = int(integrated)
+    with opened_cuda(SPEC, "fp16", gpu=gpu, launch=launch, zero_copy=zero_copy) as cuda:
         people = People(cuda, 0)
-        people.come(people_at_once)
-        before = list(gpu.module.calls)
+        people.come(n_people)
+        before = len(gpu.module.calls)
         for _ in range(5):
             people.step()
-        calls = gpu.module.calls[len(before) :]
-        assert "memcpy_dtoh_async" not in calls
-        # Small frames that blocks copy anyway are not sent before.
-        sent = launch != "step" or people_at_once > 1
+        calls = gpu.module.calls[before:]
         assert ("memcpy_htod_async" in calls) == sent
-    with opened_cuda(SPEC, "fp16", gpu=FakeGpu(), zero_copy=True) as cuda:
-        People(cuda, 0).come(1)
+        assert ("memcpy_dtoh_async" in calls) == fetched
 
 
 def test_by_itself_the_engine_takes_what_the_device_has() -> None:

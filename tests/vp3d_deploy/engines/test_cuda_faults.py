@@ -45,7 +45,7 @@ def run(flow: Callable[[Cuda], None], launch: str = "step", gpu: FakeGpu | None 
     """What is left behind of a flow that fails is not looked at."""
     failed: list[BaseException] = []
     try:
-        with opened_cuda(SPEC, "fp32", gpu=gpu, launch=launch) as cuda:
+        with opened_cuda(SPEC, "fp32", gpu=gpu, launch=launch, zero_copy=False) as cuda:
             try:
                 flow(cuda)
             except BaseException as error:
