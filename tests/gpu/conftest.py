@@ -4,8 +4,9 @@ reason.
 VP3D_GPU_FRAMES=1000000   how long the run for drift is (default: 3000 frames)
 VP3D_GPU_BUNDLE=DIR       a bundle of the demo checkpoint in fp32, fp16 and int8 at lags 0, 5 and
                           full, for boards without PyTorch to export it with
-VP3D_GPU_REHEARSE=10.3.0  the tests of TensorRT over its double of this version and a GPU made of
-                          host memory: tests these tests, and says nothing of any hardware
+VP3D_GPU_REHEARSE=10.3.0  over doubles: of TensorRT of this version, of pycuda and the CUDA driver,
+                          with kernels on a simulated grid. It tests these tests, takes long with
+                          large networks, and says nothing of any hardware
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FREE_MEMORY_STEP = 4 << 20
 
 
 @pytest.fixture(scope="session")
-def gpu() -> Any:
+def gpu(rehearsal: Any) -> Any:
     """The first GPU, through pycuda."""
     try:
         return open_gpu()
@@ -46,8 +47,12 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         if REHEARSED is None:
             yield None
             return
+        from cuda_doubles import FATBIN
         from tensorrt_contract.installed import install
 
+        from vp3d_deploy.engines import cuda_kernels
+
+        patch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
         yield install(patch, REHEARSED)
 
 

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 from bundles import random_bundle
+from cuda_doubles import FATBIN
 from reference import dilated_network
-from tensorrt_contract.installed import install
+from tensorrt_contract import simulated_kernels
+from tensorrt_contract.gpu_double import FakeGpu
+from tensorrt_contract.installed import install, install_gpu
 from tensorrt_contract.inventory import tensorrt_versions
 
 from vp3d_bench import gpu_rates
@@ -27,6 +30,7 @@ from vp3d_bench.device_times import device_times
 from vp3d_bench.stage import Stage
 from vp3d_bench.subject import Subject
 from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.engines import cuda_kernels
 from vp3d_deploy.engines.gpu import open_gpu
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.fold import fold_batch_norm
@@ -91,6 +95,31 @@ def test_tensorrt_contenders_answer_as_the_definition_does(
     subject.close()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_contenders_of_the_cuda_engine_answer_as_the_definition_does(
+    precision: str, plain: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Their kernels run on the simulated grid."""
+    if simulated_kernels.compiler() is None:
+        pytest.skip("the CUDA kernels were not simulated: no C++ compiler")
+    install_gpu(monkeypatch, FakeGpu())
+    monkeypatch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
+    subject = Subject(plain, 1, tmp_path)
+    everybody = line_up(plain, LAGS)
+    expected = expected_of(subject, people=3, n_frames=20)
+    names = [name for name in everybody if name.startswith("cuda-") and precision in name]
+    assert len(names) == 2 + len(LAGS)
+    for name in names:
+        contender = everybody[name]()
+        runner = contender.open(subject, 3, 20)
+        accuracy = check(contender, runner, expected)
+        assert accuracy.mean_mm < (0.01 if precision == "fp32" else 5), name
+        runner.close()
+    timed = device_times(subject, [everybody[name]() for name in names], expected, 2, settle=1)
+    assert list(timed) == names
+    subject.close()
+
+
 def test_a_wrong_answer_of_a_gpu_contender_is_seen(
     plain: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -141,8 +170,8 @@ def test_engines_that_the_bundle_lacks_are_a_reason(
 def test_a_machine_without_a_gpu_has_reasons_for_all_of_them(plain: Bundle, tmp_path: Path) -> None:
     subject = Subject(plain, 1, tmp_path)
     everybody = line_up(plain, LAGS)
-    names = [name for name in everybody if on_gpu(name) and not name.startswith("cuda-")]
-    assert {name.split("-")[0] for name in names} == {"torchcuda", "onnxcuda", "tensorrt"}
+    names = [name for name in everybody if on_gpu(name)]
+    assert {name.split("-")[0] for name in names} == {"torchcuda", "onnxcuda", "tensorrt", "cuda"}
     for name in names:
         with pytest.raises(UnavailableError) as raised:
             everybody[name]().open(subject)

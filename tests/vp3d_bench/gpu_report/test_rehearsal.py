@@ -1,5 +1,5 @@
-"""The tests for real GPUs, tested without one: over the doubles of TensorRT and CUDA, and with the
-native engine in place of the CUDA engine. They pass there, and fail where the product is broken."""
+"""The tests for real GPUs, tested without one, over the doubles of TensorRT, of CUDA and of a grid:
+they pass there, and fail where the product is broken."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorrt_contract import simulated_kernels
 from tensorrt_contract.inventory import tensorrt_versions
 
 from vp3d_deploy.bundle import Bundle
@@ -84,37 +85,38 @@ def test_they_fail_where_the_product_is_broken(
 
 
 # The quick ones of each kind.
-CUDA_TESTS = "3-5-3 or causal or 81-frames or come_and_go or shares_a_launch and 7- or overlap"
+CUDA_TESTS = "3-5-3 or causal-5-3 or come_and_go or another_skeleton"
 
 
-def rehearse_cuda(demo: Path, breaks: str = "", tests: str = CUDA_TESTS) -> tuple[int, str]:
-    env = {
-        "VP3D_STAND_IN_BREAKS": breaks,
-        "PYTHONPATH": f"{ROOT / 'tests'}",
-        "VP3D_GPU_FRAMES": "300",
-    }
-    return pytest_of("test_cuda.py", demo, env, "-p", "gpu_stand_in", "-k", tests)
-
-
-def test_those_of_the_cuda_engine_pass_with_the_native_one_in_its_place(demo: Path) -> None:
-    try:
-        open_engine(Bundle.open(demo), "native").close()
-    except ImportError:
-        pytest.skip("needs the native engine")
-    code, said = rehearse_cuda(demo)
+def test_those_of_the_cuda_engine_pass_over_the_doubles(demo: Path) -> None:
+    if simulated_kernels.compiler() is None:
+        pytest.skip("the CUDA kernels were not simulated: no C++ compiler")
+    code, said = rehearse_cuda(demo, "VP3D_GPU_REHEARSE", tensorrt_versions()[-1], CUDA_TESTS)
     assert code == 0, said
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None
-    assert int(passed[1]) > 25
+    assert int(passed[1]) > 20
 
 
 @pytest.mark.parametrize(
     ("breaks", "tests"),
-    [("rows", "shares_a_launch and 7-fp16"), ("state", "any_lag or every_lag and 3-5-3-fp32")],
+    [("rows", "shares_a_launch and 7-fp16"), ("state", "every_lag and 3-5-3-fp32")],
 )
 def test_those_of_the_cuda_engine_fail_where_it_is_broken(
     demo: Path, breaks: str, tests: str
 ) -> None:
-    code, said = rehearse_cuda(demo, breaks, tests)
+    """The native engine stands in for it, which is quick also for larger networks."""
+    try:
+        open_engine(Bundle.open(demo), "native").close()
+    except ImportError:
+        pytest.skip("needs the native engine")
+    code, said = rehearse_cuda(demo, "VP3D_STAND_IN_BREAKS", "", tests, "-p", "gpu_stand_in")
+    assert code == 0, said
+    code, said = rehearse_cuda(demo, "VP3D_STAND_IN_BREAKS", breaks, tests, "-p", "gpu_stand_in")
     assert code == 1, said
     assert "failed" in said.splitlines()[-1]
+
+
+def rehearse_cuda(demo: Path, variable: str, value: str, tests: str, *more: str) -> tuple[int, str]:
+    env = {variable: value, "PYTHONPATH": f"{ROOT / 'tests'}", "VP3D_GPU_FRAMES": "300"}
+    return pytest_of("test_cuda.py", demo, env, "-k", tests, *more)
