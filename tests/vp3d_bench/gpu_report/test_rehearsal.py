@@ -98,6 +98,15 @@ def test_those_of_the_cuda_engine_pass_over_the_doubles(demo: Path) -> None:
     assert int(passed[1]) > 20
 
 
+def test_those_of_its_processing_pass_over_the_doubles(demo: Path) -> None:
+    if simulated_kernels.compiler() is None:
+        pytest.skip("the CUDA kernels were not simulated: no C++ compiler")
+    env = {"VP3D_GPU_REHEARSE": tensorrt_versions()[-1]}
+    code, said = pytest_of("test_cuda_processing.py", demo, env)
+    assert code == 0, said
+    assert said.splitlines()[-1].startswith("5 passed")
+
+
 @pytest.mark.parametrize(
     ("breaks", "tests"),
     [("rows", "shares_a_launch and 7-fp16"), ("state", "every_lag and 3-5-3-fp32")],
