@@ -10,7 +10,7 @@ from vp3d_bench.contenders.base import STREAM
 from vp3d_bench.document import Document, Member
 from vp3d_bench.floors import ARITHMETIC, arithmetic_name
 from vp3d_bench.ratios import GPU_PEERS, PLAIN
-from vp3d_bench.report import floor_label, gpu_names
+from vp3d_bench.report import floor_label, gpu_names, of_processor
 from vp3d_bench.statistics import Spread
 from vp3d_deploy.evaluation.plot_style import FAINT, GOLD, GREEN, NAVY, ORANGE, PURPLE, STYLE, TEXT
 from vp3d_deploy.formats.atomic import replacing
@@ -190,7 +190,7 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
             _line(axes, document, counts, name, member.label, FAMILY_COLORS[member.family], style)
     for kind in dict.fromkeys(ARITHMETIC[p] for p in document.bundle.precisions):
         name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
-        label = f"{kind} arithmetic alone"
+        label = f"{kind} arithmetic alone{of_processor(document)}"
         _line(axes, document, counts, name, label, color, "--", marker="")
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])

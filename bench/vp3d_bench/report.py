@@ -120,8 +120,9 @@ def floor_label(document: Document, name: str) -> str:
     for precision, count in document.weight_bytes.items():
         if name == read_name(precision):
             rate = count / document.latency[1][name].min / 1e6
-            return f"reading {count / 1e6:.3g} MB ({precision}) once: {rate:.0f} GB/s"
-    return _arithmetic_label(name)
+            of = of_processor(document)
+            return f"reading {count / 1e6:.3g} MB ({precision}) once{of}: {rate:.0f} GB/s"
+    return _arithmetic_label(document, name)
 
 
 def _member_cells(member: Member) -> list[str]:
@@ -149,15 +150,21 @@ def _people_table(document: Document) -> Table:
     shown = dict.fromkeys(name for count in counts if count > 1 for name in document.latency[count])
     for name in shown:
         member = document.members.get(name)
-        label = _arithmetic_label(name) if member is None else member.label
+        label = _arithmetic_label(document, name) if member is None else member.label
         made.add_row(escape(label), *(_cell(document.latency[count].get(name))
                                       for count in counts))  # fmt: skip
     return made
 
 
-def _arithmetic_label(name: str) -> str:
+def _arithmetic_label(document: Document, name: str) -> str:
     kind, _, lag = name.removeprefix("arithmetic-").partition("@")
-    return f"{kind} arithmetic alone, lag {lag}" if lag else f"{kind} arithmetic alone"
+    words = f"{kind} arithmetic alone{of_processor(document)}"
+    return f"{words}, lag {lag}" if lag else words
+
+
+def of_processor(document: Document) -> str:
+    """Floors are the processor's, which needs saying where there is a GPU."""
+    return ", processor" if gpu_names(document.machine) else ""
 
 
 def _cell(timed: Spread | None) -> str:
@@ -208,7 +215,7 @@ def _throughput_table(document: Document) -> Table:
         member = document.members.get(name)
         if member is None:
             made.add_section()
-            made.add_row(_arithmetic_label(name), "", "", "", *seconds, rate)
+            made.add_row(_arithmetic_label(document, name), "", "", "", *seconds, rate)
         else:
             made.add_row(escape(member.label), member.precision, *_accuracy_cells(document, name),
                          *seconds, rate)  # fmt: skip
