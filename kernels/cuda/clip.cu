@@ -23,6 +23,8 @@ using vp3d::cuda::DeviceClipWarp;
     vp3d::cuda::run_clip_narrow<type>(warp, arguments, static_cast<int>(blockIdx.x));     \
   }
 
+VP3D_CLIP_TILE(vp3d_clip_huge_f16, vp3d::cuda::HugeF16, 1)
+VP3D_CLIP_TILE(vp3d_clip_huge_i8, vp3d::cuda::HugeI8, 1)
 VP3D_CLIP_TILE(vp3d_clip_wide_f16, vp3d::cuda::WideF16, 2)
 VP3D_CLIP_TILE(vp3d_clip_wide_i8, vp3d::cuda::WideI8, 2)
 VP3D_CLIP_TILE(vp3d_clip_tall_f16, vp3d::cuda::TallF16, 3)

@@ -7,6 +7,9 @@
 
 namespace vp3d::cuda {
 
+// The larger a tile, the less of the second-level cache is read for each multiplication.
+using HugeF16 = ClipTile<Number::f16, 256, 128, 64, 64>;
+using HugeI8 = ClipTile<Number::i8, 256, 128, 64, 64>;
 using WideF16 = ClipTile<Number::f16, 128, 128, 64, 64>;
 using WideI8 = ClipTile<Number::i8, 128, 128, 64, 64>;
 using TallF16 = ClipTile<Number::f16, 128, 64, 64, 32>;
@@ -19,7 +22,7 @@ using TileI8 = ClipTile<Number::i8, 64, 64, 32, 32>;
 // Steps of a pipeline that are in shared memory at once, at least; at most 6 (DeviceClipWarp).
 constexpr int kLeastStages = 2;
 
-enum class ClipShape { wide, tall, tile, narrow };
+enum class ClipShape { huge, wide, tall, tile, narrow };
 
 // What one block of a kernel does, and what it takes.
 struct ClipKernel {
@@ -45,6 +48,8 @@ constexpr ClipKernel clip_kernel(const char* name, Number type) {
 }
 
 constexpr ClipKernel kClipKernels[] = {
+    clip_kernel<HugeF16>("huge_f16", ClipShape::huge),
+    clip_kernel<HugeI8>("huge_i8", ClipShape::huge),
     clip_kernel<WideF16>("wide_f16", ClipShape::wide),
     clip_kernel<WideI8>("wide_i8", ClipShape::wide),
     clip_kernel<TallF16>("tall_f16", ClipShape::tall),

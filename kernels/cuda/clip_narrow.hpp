@@ -105,15 +105,19 @@ VP3D_HD void run_clip_narrow(Warp& warp, const ClipArguments& arguments, int blo
   warp.lanes([&](int lane) {
     const int pair = warp.index() * kLanes + lane;
     const std::int64_t column = first + pair / (kTileRows / 2);
-    if (pair >= kNarrowColumns * kTileRows / 2 || column >= product.columns) return;
+    const std::int64_t row = tile * kTileRows + pair % (kTileRows / 2) * 2;
+    if (pair >= kNarrowColumns * kTileRows / 2 || column >= product.columns || row >= finish.rows)
+      return;
     Pack<Sum, 2> two = {};
     for (int from = 0; from < kNarrowWarps; ++from)
       for (int k = 0; k < 2; ++k)
         two.of[k] += warp.template get<Sum>(from * kNarrowPartial + (pair * 2 + k) * 4);
-    const std::int64_t row = tile * kTileRows + pair % (kTileRows / 2) * 2;
     RowFinish<2> rows;
     rows.load(finish, row);
-    finish_outputs(finish, rows, outputs_of(arguments, product, column), row, two);
+    const Outputs outputs = outputs_of(arguments, product, column);
+    Pack<float, 2> residual = {};
+    if (finish.adds) residual = residual_of<2>(outputs, row);
+    finish_outputs(finish, rows, outputs, row, two, residual);
   });
 }
 

@@ -84,6 +84,7 @@ VP3D_HD Finish finish_of(const ClipArguments& arguments, const ClipProduct& prod
           floats(product.scale),
           dense ? product.rows : clip_padded(product.rows),
           product.relu != 0,
+          product.residual >= 0,
           dense,
           product.narrow_type,
           product.quantum};

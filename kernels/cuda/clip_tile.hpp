@@ -155,51 +155,101 @@ struct StoreSpace {
   static constexpr int bytes = outputs + 16 * static_cast<int>(sizeof(Outputs));
 };
 
-// All sums, four rows of a column to a lane; a column's rows side by side, so that memory is read and
-// written in whole lines. place_of(column) says where outputs go.
+// Stores a warp's sums, four rows of a column to a lane and a column's rows side by side, so that
+// memory is read and written in whole lines. place_of(column) says where outputs go.
 template <class Tile, class Warp, class PlaceOf>
-VP3D_HD void store_sums(Warp& warp, TileSums<Tile, Warp>& sums, const Finish& finish,
-                        std::int64_t first_column, std::int64_t columns, std::int64_t first_row,
-                        const PlaceOf& place_of) {
+class SumStore {
+ public:
   using Sums = TileSums<Tile, Warp>;
+
+  VP3D_HD SumStore(Warp& warp, const Finish& finish, std::int64_t first_column,
+                   std::int64_t columns, std::int64_t first_row, const PlaceOf& place_of)
+      : finish_(finish),
+        first_column_(first_column),
+        columns_(columns),
+        first_row_(first_row),
+        own_(warp.index() * Space::bytes),
+        place_of_(place_of) {
+    warp.lanes([&](int lane) { rows_[lane].load(finish, row_of(lane)); });
+  }
+
+  // The i-th 16 columns of the warp's. Residuals are asked for together, before they are needed.
+  VP3D_HD void store(Warp& warp, Sums& sums, int i) {
+    const std::int64_t first = first_column_ + i * 16;
+    warp.lanes([&](int lane) {
+      if (lane < 16 && first + lane < columns_)
+        warp.put(place_at(lane), place_of_(first + lane));
+    });
+    warp.sync();
+    typename Warp::template PerLane<Pack<float, 4>> residuals[kTurns];
+    VP3D_UNROLL
+    for (int turn = 0; turn < kTurns; ++turn)
+      warp.lanes([&](int lane) {
+        const int column = column_of(turn, lane);
+        if (finish_.adds && first + column < columns_ && row_of(lane) < finish_.rows)
+          residuals[turn][lane] = residual_of<4>(
+              warp.template get<Outputs>(place_at(column)), row_of(lane));
+      });
+    put(warp, sums, i);
+    warp.sync();
+    VP3D_UNROLL
+    for (int turn = 0; turn < kTurns; ++turn)
+      warp.lanes([&](int lane) {
+        const int column = column_of(turn, lane);
+        if (first + column >= columns_ || row_of(lane) >= finish_.rows) return;
+        finish_outputs(finish_, rows_[lane], warp.template get<Outputs>(place_at(column)),
+                       row_of(lane),
+                       warp.template get<Pack<Sum, 4>>(own_ + column * Space::pitch +
+                                                       lane % kQuads * 16),
+                       residuals[turn][lane]);
+      });
+    warp.sync();
+  }
+
+ private:
   using Space = StoreSpace<Tile>;
   using Sum = typename Arithmetic<Tile::type>::Sum;
-  constexpr int quads = Tile::across / 4, at_once = kLanes / quads;
-  const int own = warp.index() * Space::bytes;
-  typename Warp::template PerLane<RowFinish<4>> rows;
-  const auto row_of = [&](int lane) { return first_row + sums.first_row + lane % quads * 4; };
-  warp.lanes([&](int lane) { rows[lane].load(finish, row_of(lane)); });
-  warp.barrier();  // every warp has read its last stage
-  VP3D_UNROLL
-  for (int i = 0; i < Sums::m; ++i) {
-    const std::int64_t first = first_column + sums.first_column + i * 16;
+  static constexpr int kQuads = Tile::across / 4;  // of rows
+  static constexpr int kTurns = 16 * kQuads / kLanes;
+
+  VP3D_HD static int column_of(int turn, int lane) {
+    return turn * (kLanes / kQuads) + lane / kQuads;
+  }
+  VP3D_HD std::int64_t row_of(int lane) const { return first_row_ + lane % kQuads * 4; }
+  VP3D_HD int place_at(int column) const {
+    return own_ + Space::outputs + column * static_cast<int>(sizeof(Outputs));
+  }
+
+  VP3D_HD void put(Warp& warp, Sums& sums, int i) const {
     warp.lanes([&](int lane) {
       VP3D_UNROLL
       for (int j = 0; j < Sums::n; ++j) {
         const auto& four = sums.of[i][j][lane];
         VP3D_UNROLL
         for (int k = 0; k < 4; k += 2)
-          warp.put(own + mma_column(lane, k) * Space::pitch +
-                       (j * kTileRows + mma_row(lane, k)) * 4,
+          warp.put(own_ + mma_column(lane, k) * Space::pitch +
+                       (j * kTileRows + mma_row(lane, 0)) * 4,
                    Pack<Sum, 2>{{four.of[k], four.of[k + 1]}});
       }
-      if (lane < 16 && first + lane < columns)
-        warp.put(own + Space::outputs + lane * static_cast<int>(sizeof(Outputs)),
-                 place_of(first + lane));
     });
-    warp.sync();
-    for (int k = 0; k < 16; k += at_once)
-      warp.lanes([&](int lane) {
-        const int column = k + lane / quads;
-        if (first + column >= columns) return;
-        const auto outputs = warp.template get<Outputs>(
-            own + Space::outputs + column * static_cast<int>(sizeof(Outputs)));
-        finish_outputs(finish, rows[lane], outputs, row_of(lane),
-                       warp.template get<Pack<Sum, 4>>(own + column * Space::pitch +
-                                                       lane % quads * 16));
-      });
-    warp.sync();
   }
+
+  const Finish finish_;
+  const std::int64_t first_column_, columns_, first_row_;
+  const int own_;
+  const PlaceOf& place_of_;
+  typename Warp::template PerLane<RowFinish<4>> rows_;
+};
+
+template <class Tile, class Warp, class PlaceOf>
+VP3D_HD void store_sums(Warp& warp, TileSums<Tile, Warp>& sums, const Finish& finish,
+                        std::int64_t first_column, std::int64_t columns, std::int64_t first_row,
+                        const PlaceOf& place_of) {
+  SumStore<Tile, Warp, PlaceOf> store(warp, finish, first_column + sums.first_column, columns,
+                                      first_row + sums.first_row, place_of);
+  warp.barrier();  // every warp has read its last stage
+  VP3D_UNROLL
+  for (int i = 0; i < TileSums<Tile, Warp>::m; ++i) store.store(warp, sums, i);
 }
 
 // All steps: as many are under way as there are stages but one.

@@ -16,7 +16,7 @@ struct alignas(sizeof(T) * n) Pack {
 struct Finish {
   const float *bias, *scale;  // scale: null but of 8-bit weights
   std::int64_t rows;          // those to be written; of dense columns there are no more
-  bool relu, dense;           // dense: answers, one column right behind the other
+  bool relu, adds, dense;     // adds: a residual; dense: answers, one column right behind the other
   Number narrow;
   float quantum;
 };
@@ -52,22 +52,24 @@ VP3D_HD void store_narrow_pack(std::byte* column, std::int64_t row, const Pack<f
   }
 }
 
-// Outputs row .. row+n-1 of one column. Columns that are not dense have room up to the next multiple
-// of n, which gets zeros: weights, bias and residual are zeros there.
+template <int n>
+VP3D_HD Pack<float, n> residual_of(const Outputs& outputs, std::int64_t row) {
+  return *reinterpret_cast<const Pack<float, n>*>(outputs.residual + row);
+}
+
+// Outputs row .. row+n-1 of one column, where there are such rows. Columns that are not dense have
+// room up to the next multiple of n, which gets zeros: weights, bias and residual are zeros there.
 template <int n, class Sum>
 VP3D_HD void finish_outputs(const Finish& finish, const RowFinish<n>& rows, const Outputs& outputs,
-                            std::int64_t row, const Pack<Sum, n>& sums) {
-  if (row >= finish.rows) return;
+                            std::int64_t row, const Pack<Sum, n>& sums,
+                            const Pack<float, n>& residual) {
   Pack<float, n> values;
   for (int i = 0; i < n; ++i) {
     values.of[i] = static_cast<float>(sums.of[i]);
     if (finish.scale != nullptr) values.of[i] *= rows.scale.of[i];
     values.of[i] += rows.bias.of[i];
     if (finish.relu) values.of[i] = relu(values.of[i]);
-  }
-  if (outputs.residual != nullptr) {
-    const auto residual = *reinterpret_cast<const Pack<float, n>*>(outputs.residual + row);
-    for (int i = 0; i < n; ++i) values.of[i] += residual.of[i];
+    if (finish.adds) values.of[i] += residual.of[i];
   }
   if (finish.dense) {
     for (int i = 0; i < n; ++i)

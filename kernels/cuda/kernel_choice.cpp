@@ -11,19 +11,29 @@ namespace {
 // cache, not yet measured.
 constexpr std::int64_t kNarrowest = 64;
 
-// How long a multiplication takes in tiles of this shape, beside the largest. Computed from what is
-// read of shared memory and of the second-level cache for it, not yet measured.
+// What a multiprocessor does in a clock cycle: multiplications of f16 by mma.sync, and bytes that the
+// second-level cache gives to each when all ask. Of Hopper, from published measurements; what counts
+// is that on all devices small tiles are held up by the cache, and large ones by the tensor cores.
+constexpr double kMultiplications = 1270;
+constexpr double kCacheBytes = 28;
+
+// What slows a shape down besides: reading of shared memory, or nothing to do while a block stores.
 double price(ClipShape shape) {
-  return shape == ClipShape::wide ? 1.0 : shape == ClipShape::tall ? 1.1 : 1.3;
+  return shape == ClipShape::tile ? 1.25 : shape == ClipShape::huge ? 1.1 : 1.0;
 }
 
-// The time of the multiprocessor that has most blocks.
+// Cycles for each number along the inputs: of the multiprocessor that has most blocks, or of the
+// cache.
 double time_of(const ClipKernel& kernel, const std::vector<Extent>& products,
                const Device& device) {
   std::int64_t blocks = 0;
   for (const Extent& product : products) blocks += blocks_of(kernel, product);
-  return static_cast<double>(ceil_div(blocks, device.multiprocessors)) * kernel.columns *
-         kernel.rows * price(kernel.shape);
+  const double multiplying = static_cast<double>(ceil_div(blocks, device.multiprocessors)) *
+                             kernel.columns * kernel.rows * price(kernel.shape) /
+                             kMultiplications;
+  const double reading = static_cast<double>(blocks) * (kernel.columns + kernel.rows) * 2 /
+                         (kCacheBytes * device.multiprocessors);
+  return std::max(multiplying, reading);
 }
 
 }  // namespace
@@ -67,8 +77,9 @@ std::int64_t blocks_of(const ClipKernel& kernel, const Extent& product) {
 }
 
 std::int32_t stages_of(const ClipKernel& kernel, const Device& device) {
-  // At least two blocks are to be on a multiprocessor.
-  const std::int64_t room = device.shared_bytes / 2 / kernel.stage_bytes;
+  // At least two blocks are to be on a multiprocessor, where registers allow it.
+  const std::int64_t blocks = kernel.shape == ClipShape::huge ? 1 : 2;
+  const std::int64_t room = device.shared_bytes / blocks / kernel.stage_bytes;
   return static_cast<std::int32_t>(
       std::clamp<std::int64_t>(room, kLeastStages, kernel.most_stages));
 }

@@ -13,6 +13,8 @@ using vp3d::cuda::WideArguments;
                                      static_cast<int>(gridDim.x));                        \
   }
 
+VP3D_STREAM_TILE(vp3d_stream_huge_f16, vp3d::cuda::HugeF16, 1)
+VP3D_STREAM_TILE(vp3d_stream_huge_i8, vp3d::cuda::HugeI8, 1)
 VP3D_STREAM_TILE(vp3d_stream_wide_f16, vp3d::cuda::WideF16, 2)
 VP3D_STREAM_TILE(vp3d_stream_wide_i8, vp3d::cuda::WideI8, 2)
 VP3D_STREAM_TILE(vp3d_stream_tall_f16, vp3d::cuda::TallF16, 3)

@@ -98,6 +98,7 @@ VP3D_HD Finish finish_of(const Launch& launch, const Product& product) {
           product.type == Number::i8 ? launch.table<float>(product.scale) : nullptr,
           product.rows,
           !answers,
+          product.role == Role::mix,
           answers,
           product.narrow,
           product.quantum};

@@ -128,6 +128,10 @@ struct ClipBody {
 inline const ClipBody& clip_body(const std::string& name) {
   using Warp = HostClipWarp;
   static constexpr ClipBody bodies[] = {
+      {"huge_f16", cuda::run_clip_tile<cuda::HugeF16, Warp>,
+       cuda::run_wide_phase<cuda::HugeF16, Warp>},
+      {"huge_i8", cuda::run_clip_tile<cuda::HugeI8, Warp>,
+       cuda::run_wide_phase<cuda::HugeI8, Warp>},
       {"wide_f16", cuda::run_clip_tile<cuda::WideF16, Warp>,
        cuda::run_wide_phase<cuda::WideF16, Warp>},
       {"wide_i8", cuda::run_clip_tile<cuda::WideI8, Warp>,

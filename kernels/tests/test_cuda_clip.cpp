@@ -48,7 +48,7 @@ ClipCase random_case(std::uint32_t seed) {
   c.windows = random.below(2) == 0;
   c.batch = 1 + static_cast<std::int64_t>(random.below(4));
   c.frames = spec.receptive_field() + static_cast<std::int64_t>(random.below(40));
-  c.device.shape = static_cast<ClipShape>(random.below(4));
+  c.device.shape = static_cast<ClipShape>(random.below(5));
   c.device.shared_bytes = (48 << 10) << random.below(3);
   c.options.seed = seed;
   return c;
@@ -66,7 +66,7 @@ void check_many_tiles(ClipShape shape, Precision precision) {
                 {"trajectory", {{3, 3}, 70, 3, 2, 1, false}}};
   c.precision = precision;
   c.batch = 2;
-  c.frames = 9 + 80;
+  c.frames = 9 + 150;
   c.device.shape = shape;
   check_case(c);
 }
@@ -89,7 +89,7 @@ void check_choice() {
   CHECK(kernels(plan_window(weights, 1, device)) ==
         (std::set<std::string>{"vp3d_clip_narrow_f16", "vp3d_clip_narrow_f32"}));
   CHECK(kernels(plan_sequence(weights, 16, 1000, device)) ==
-        (std::set<std::string>{"vp3d_clip_wide_f16", "vp3d_clip_tile_f32"}));
+        (std::set<std::string>{"vp3d_clip_huge_f16", "vp3d_clip_tile_f32"}));
 }
 
 
@@ -112,7 +112,7 @@ bool is_noticed(ClipCase c) {
 
 // A step that is not waited for, and a barrier that is left out, must show.
 void check_broken_pipelines() {
-  for (const ClipShape shape : {ClipShape::tile, ClipShape::tall, ClipShape::wide}) {
+  for (const ClipShape shape : {ClipShape::tile, ClipShape::tall, ClipShape::wide, ClipShape::huge}) {
     CHECK(!is_noticed(broken_case(shape, {})));
     for (int step = 0; step < 4; ++step) {
       ClipFaults faults;
@@ -155,7 +155,7 @@ void check_refusals() {
 int main() {
   check_random_cases();
   for (const ClipShape shape :
-       {ClipShape::wide, ClipShape::tall, ClipShape::tile, ClipShape::narrow})
+       {ClipShape::huge, ClipShape::wide, ClipShape::tall, ClipShape::tile, ClipShape::narrow})
     for (const Precision precision : {Precision::fp32, Precision::fp16, Precision::int8})
       check_many_tiles(shape, precision);
   check_choice();
