@@ -14,6 +14,11 @@ PEOPLE = (1, 4, 16, 64, 256, 1024)
 STREAM_ROWS = (16, 64, 256, 1024)
 QUICK_PEOPLE, QUICK_STREAM_ROWS = (1, 64, 1024), (1024,)
 _NO_ENGINES = 2
+# Beginnings of names: contenders on the GPU, and those of them that are ours.
+_ON_GPU = ("cuda-", "tensorrt-", "onnxcuda-", "torchcuda-")
+_OURS = ("cuda-", "tensorrt-", "onnxcuda-")
+# Beginnings of reasons that vp3d-bench gives for what should have worked.
+_FAULTS = ("wrong: ", "fails for ", "does not open for ")
 
 
 def make_network(run: Run) -> Outcome:
@@ -110,4 +115,22 @@ def _bench(run: Run, bundle: Path, arguments: list[str], results: dict[str, Any]
         results[name] = json.loads(output.read_text("utf-8"))
     except (OSError, ValueError) as error:
         return [f"vp3d-bench {name}: {ended.reason()}" if not ended.ok else f"{name}: {error}"]
-    return [] if ended.ok else [f"vp3d-bench {name}: {ended.reason()}"]
+    if not ended.ok:
+        return [f"vp3d-bench {name}: {ended.reason()}"]
+    return [f"{name}: {problem}" for problem in faults(results[name])]
+
+
+def faults(result: dict[str, Any]) -> list[str]:
+    """What is wrong with a benchmark that came to its end: nobody on the GPU was timed, or one of
+    ours had wrong answers or broke."""
+    timed = result.get("latency_ms", {}).get("1", {})
+    if not any(name.startswith(_ON_GPU) for name in timed):
+        return ["nobody on the GPU was timed"]
+    reasons = dict(result.get("unavailable", {}))
+    for people, refused in result.get("refused_with_people", {}).items():
+        reasons |= {f"{name} ({people} people)": reason for name, reason in refused.items()}
+    return [
+        f"{name}: {reason}"
+        for name, reason in reasons.items()
+        if name.startswith(_OURS) and reason.startswith(_FAULTS)
+    ]

@@ -51,7 +51,7 @@ def set_up(run: Run) -> Outcome:
     ended = run.shell.call(install, "setup", env=env)
     if not ended.ok:
         return Outcome(FAILED, f"pip could not install the project: {ended.reason()}")
-    return Outcome(PASSED, found=installed(run))
+    return Outcome(PASSED, found={**installed(run), "gpus": described(run)})
 
 
 def set_up_pycuda(run: Run) -> Outcome:
@@ -77,6 +77,12 @@ def installed(run: Run) -> dict[str, Any]:
     program = _PROGRAM.replace("PREFIXES", repr(_PREFIXES))
     said = run.shell.output([run.python, "-c", program])
     return {} if said is None else dict(json.loads(said))
+
+
+def described(run: Run) -> list[dict[str, Any]]:
+    """The GPUs, with all that NVML says of them, for which the environment has its bindings."""
+    said = run.shell.output(run.module("vp3d_bench.gpus"))
+    return list(json.loads(said)) if said else []
 
 
 def own_packages() -> list[str]:

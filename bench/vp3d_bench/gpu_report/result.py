@@ -26,18 +26,21 @@ class Result:
         self.path = run.output / NAME
         self._run = run
         self._parts: dict[str, dict[str, Any]] = {part["name"]: dict(part) for part in keep}
+        known = [part["found"]["gpus"] for part in keep if part["found"].get("gpus")]
         self._head = {
             "format": FORMAT,
             "version": VERSION,
             "command": command,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             **_source(run),
-            "gpus": list(run.gpus),
+            "gpus": known[0] if known else list(run.gpus),
             "toolkit": _toolkit(run),
         }
 
     def take(self, name: str, outcome: Outcome, seconds: float) -> None:
         """Add a part's outcome, in place of an older one, and write the file."""
+        # Once NVML is installed, more is known of the GPUs than before.
+        self._head["gpus"] = outcome.found.get("gpus") or self._head["gpus"]
         self._parts[name] = {
             "name": name,
             "status": outcome.status,

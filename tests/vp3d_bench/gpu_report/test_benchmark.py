@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +10,18 @@ from pathlib import Path
 import pytest
 from gpu_report_doubles import H200, fake_run
 
+from vp3d_bench import stage
 from vp3d_bench.contenders.line_up import GPU_FAMILIES
 from vp3d_bench.gpu_report import benchmark
 from vp3d_bench.gpu_report.part import FAILED, PASSED, SKIPPED
+
+GOOD = {"latency_ms": {"1": {"cuda-stream-fp16@0": {}, "native-stream-fp16@0": {}}}}
 
 
 def writes_a_result(command: Sequence[str]) -> int:
     if "-o" in command:
         path = Path(command[command.index("-o") + 1])
-        path.write_text(json.dumps({"format": "vp3d-bench", "of": path.stem}))
+        path.write_text(json.dumps(GOOD))
         (path.with_suffix("")).mkdir(exist_ok=True)
         (path.with_suffix("") / "latency.png").touch()
     return 0
@@ -101,3 +105,45 @@ def test_engines_that_fail_differ_from_those_that_cannot_be(
     run, shell = fake_run(tmp_path, {"gpu_engines": code})
     assert benchmark.build_engines(run).status == status
     assert len(shell.calls) == (5 if status == FAILED else 1)
+
+
+def test_a_benchmark_without_anybody_on_the_gpu_is_none() -> None:
+    assert benchmark.faults({"latency_ms": {"1": {"native-stream-fp16@0": {}}}}) == [
+        "nobody on the GPU was timed"
+    ]
+    assert benchmark.faults({}) == ["nobody on the GPU was timed"]
+    assert benchmark.faults(GOOD) == []
+
+
+def test_wrong_answers_of_ours_fail_and_absent_peers_do_not() -> None:
+    unavailable = {
+        "tensorrt-window-fp32": "TensorRT is not installed",
+        "torchcuda-compiled-half": "does not open for 1 person: no C++ compiler",
+        "cuda-stream-int8@0": "wrong: its joints lie 10 mm from the definition",
+    }
+    crowd = {"64": {"cuda-stream-fp32@0": "fails for 64 people: CUDA: out of memory"}}
+    found = benchmark.faults({**GOOD, "unavailable": unavailable, "refused_with_people": crowd})
+    assert found == [
+        "cuda-stream-int8@0: wrong: its joints lie 10 mm from the definition",
+        "cuda-stream-fp32@0 (64 people): fails for 64 people: CUDA: out of memory",
+    ]
+
+
+def test_a_fault_in_the_result_fails_the_part(tmp_path: Path) -> None:
+    def writes_a_fault(command: Sequence[str]) -> int:
+        if "-o" in command:
+            path = Path(command[command.index("-o") + 1])
+            path.write_text(json.dumps({**GOOD, "unavailable": {"cuda-x": "wrong: far off"}}))
+        return 0
+
+    run, _ = fake_run(tmp_path, {"vp3d_bench": writes_a_fault})
+    found = benchmark.measure(run)
+    assert (found.status, found.reason) == (FAILED, "243f_1024: cuda-x: wrong: far off")
+
+
+def test_the_words_are_those_of_the_benchmark_itself() -> None:
+    """What it says where a contender is wrong, breaks, or does not open."""
+    source = inspect.getsource(stage)
+    for words in benchmark._FAULTS:
+        assert f'"{words}' in source
+    assert set(benchmark._ON_GPU) == {f"{family}-" for family in GPU_FAMILIES}

@@ -120,6 +120,13 @@ def test_parts_are_chosen_and_added_to_what_is_there(tmp_path: Path) -> None:
     assert statuses(result) == {"network": PASSED}
 
 
+def test_what_is_learnt_of_the_gpus_later_is_kept(tmp_path: Path) -> None:
+    full = [{**H200, "clock_mhz": 1980}]
+    parts = parts_of(setup=Outcome(PASSED, found={"gpus": full}), network=Outcome(PASSED))
+    assert make_gpu(tmp_path, parts)[1]["gpus"] == full
+    assert make_gpu(tmp_path, parts, "--only", "network", "--add")[1]["gpus"] == full
+
+
 def test_without_a_gpu_one_sentence_and_nothing_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

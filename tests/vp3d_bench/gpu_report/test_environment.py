@@ -29,10 +29,11 @@ def toolkit(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 def test_the_project_is_installed_for_the_gpus_at_hand(tmp_path: Path, toolkit: Path) -> None:
     thor = {**H200, "compute_capability": "11.0"}
-    run, shell = fake_run(tmp_path, outputs={"import json": '{"python": "3.12.1"}'},
-                          gpus=[H200, thor])  # fmt: skip
+    outputs = {"import json": '{"python": "3.12.1"}', "vp3d_bench.gpus": '[{"clock_mhz": 1980}]'}
+    run, shell = fake_run(tmp_path, outputs=outputs, gpus=[H200, thor])
     found = environment.set_up(run)
-    assert (found.status, dict(found.found)) == (PASSED, {"python": "3.12.1"})
+    assert found.status == PASSED
+    assert found.found == {"python": "3.12.1", "gpus": [{"clock_mhz": 1980}]}
     made, installed = shell.calls[:2]
     assert made == [sys.executable, "-m", "venv", str(tmp_path / "venv")]
     assert installed[installed.index("--editable") + 1] == ".[gpu-tests]"
