@@ -16,7 +16,7 @@ _NO_TESTS = 5
 _MODULE_SKIPPED = re.compile(r"""Skipped: (.*)['"]\)$""")
 
 
-def test_results(path: Path) -> list[dict[str, Any]]:
+def results_of_tests(path: Path) -> list[dict[str, Any]]:
     """name, outcome ("passed", "failed", "skipped"), seconds and, of the others, the reason.
 
     Raises ValueError for a file that is not there or not whole.
@@ -32,7 +32,7 @@ def outcome_of_tests(ended: Ended, path: Path) -> Outcome:
     """FAILED if a test failed, if pytest did not come to its end, or if it found none to run;
     SKIPPED if all were."""
     try:
-        tests = test_results(path)
+        tests = results_of_tests(path)
     except ValueError as error:
         return Outcome(FAILED, f"{error}; {ended.reason()}")
     counts = Counter(test["outcome"] for test in tests)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -157,7 +159,21 @@ def test_the_standard_library_is_enough_to_start(tmp_path: Path) -> None:
     assert "no NVIDIA GPU" in done.stderr
 
 
-def test_the_parts_are_those_of_the_issue() -> None:
+def test_make_hands_its_variables_on() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    given = ["WHEELHOUSE=my wheels", "SYSTEM_TORCH=1", "GPU_ARGS=--quick --add", "PYTHON=python9"]
+    said = subprocess.run(
+        ["make", "--dry-run", "gpu", *given], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    words = shlex.split(said.replace("\\\n", " "))
+    assert words == [
+        "PYTHONPATH=bench", "python9", "-m", "vp3d_bench.gpu_report", "--wheelhouse", "my wheels",
+        "--system-torch", "--quick", "--add",
+    ]  # fmt: skip
+
+
+def test_parts_follow_each_other_in_this_order() -> None:
     assert [part.name for part in command.PARTS] == [
         "setup", "pycuda", "tests", "memcheck", "racecheck", "network", "engines", "benchmark",
     ]  # fmt: skip

@@ -11,11 +11,9 @@ import pytest
 from gpu_report_doubles import fake_run
 
 from vp3d_bench.gpu_report import tests_part
-from vp3d_bench.gpu_report.junit import outcome_of_tests, test_results
+from vp3d_bench.gpu_report.junit import outcome_of_tests
 from vp3d_bench.gpu_report.part import FAILED, PASSED, SKIPPED, Outcome
 from vp3d_bench.gpu_report.shell import Ended
-
-test_results.__test__ = False  # type: ignore[attr-defined]  # its name is what it is
 
 PASSING = "def test_good():\n    pass\n"
 FAILING = "def test_bad():\n    assert 1 == 2, 'one is not two'\n"
