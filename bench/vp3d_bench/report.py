@@ -16,6 +16,7 @@ from vp3d_bench.floors import read_name
 from vp3d_bench.statistics import Spread
 
 TABLE_WIDTH = 118
+NAMES_ON_A_LINE = 6
 NONE = "–"
 
 
@@ -78,9 +79,14 @@ def milliseconds(value: float) -> str:
 
 
 def by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Names that share a reason on one line, and the reason."""
+    """Names that share a reason on one line, and the reason; of many names, how many."""
     for reason in dict.fromkeys(reasons.values()):
-        yield ", ".join(name for name, why in reasons.items() if why == reason), reason
+        names = [name for name, why in reasons.items() if why == reason]
+        words = ", ".join(names)
+        if len(names) > NAMES_ON_A_LINE:
+            families = dict.fromkeys(name.split("-")[0] for name in names)
+            words = f"{len(names)} of {', '.join(f'{family}-*' for family in families)}"
+        yield words, reason
 
 
 def _heading(document: Document) -> str:

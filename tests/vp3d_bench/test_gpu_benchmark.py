@@ -11,11 +11,15 @@ import pytest
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import tensorrt_versions
 
-from vp3d_bench import gpu_engines, subject
+from vp3d_bench import cli, gpu_engines, subject
 from vp3d_bench.cli import main
+from vp3d_bench.contenders.line_up import line_up, on_gpu
 from vp3d_bench.networks import random_bundle, random_state
 from vp3d_bench.our_engines import open_ours
+from vp3d_bench.report import by_reason
+from vp3d_bench.settings import FULL
 from vp3d_deploy.bundle import Bundle
+from vp3d_deploy.engines.gpu import count_gpus
 from vp3d_deploy.engines.native import NativeEngine
 from vp3d_deploy.spec import ModelSpec
 
@@ -137,3 +141,23 @@ def test_a_benchmark_on_a_gpu_has_times_ratios_and_pictures(
     said = capsys.readouterr().out
     assert "Of this on the GPU, by CUDA events" in said
     assert "not timed: torchcuda-graph-half: PyTorch has no CUDA here" in said
+
+
+def test_reasons_are_told_once_and_many_names_are_counted() -> None:
+    many = dict.fromkeys([f"cuda-{n}" for n in range(5)] + ["tensorrt-a", "tensorrt-b"], "no GPU")
+    told = dict(by_reason({"openvino-f32": "missing", "openvino-default": "missing", **many}))
+    assert told == {
+        "openvino-f32, openvino-default": "missing",
+        "7 of cuda-*, tensorrt-*": "no GPU",
+    }
+
+
+def test_a_machine_without_a_gpu_leaves_them_out_by_itself(
+    bundle: Path,
+) -> None:
+    if count_gpus():
+        pytest.skip("this machine has a GPU")
+    names = list(line_up(Bundle.open(bundle), (0,)))
+    left_out = cli._left_out(names, FULL)
+    assert set(left_out.values()) == {"the CUDA driver sees no GPU here"}
+    assert {name for name in names if on_gpu(name)} == set(left_out)
