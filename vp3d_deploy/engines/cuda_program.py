@@ -52,9 +52,9 @@ class StreamProgram:
             tensor_columns=_TENSOR_COLUMNS,
             processing=processing,
         )
-        self.needs_views = processing is not None and (
-            processing.joints_seen > 0 or processing.to_world
-        )
+        sees = processing is not None and processing.joints_seen > 0
+        self.needs_views = sees or (processing is not None and processing.to_world)
+        self._surrounds = sees or (processing is not None and processing.add_trajectory)
         self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
         packed = self.image.take_bytes()
         self.weights = gpu.allocate(len(packed))
@@ -81,13 +81,15 @@ class StreamProgram:
         """One frame of `n_rows` streams, in the order of the stream that they are put into."""
         if kind == "step":
             return [self._step(kernels, memory)]
-        wide = self._wide(kernels, n_rows, memory)
         if kind == "wide":
-            return wide
+            return self._wide(kernels, n_rows, memory)
+        phases = [self._phase(kernels, memory, phase) for phase in range(self.image.phases)]
+        if not self._surrounds:
+            return phases
         # What surrounds the network is the same for both.
+        wide = self._wide(kernels, n_rows, memory)
         first = [launch for launch in wide if launch.name == PREPARE]
         last = [launch for launch in wide if launch.name == FINISH]
-        phases = [self._phase(kernels, memory, phase) for phase in range(self.image.phases)]
         return [*first, *phases, *last]
 
     def _wide(self, kernels: Kernels, n_rows: int, memory: Memory) -> list[Launch]:
