@@ -18,6 +18,7 @@ from cuda_doubles import People, opened_cuda
 from stored_networks import random_clips
 
 from tensorrt_contract import simulated_kernels
+from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import load, tensorrt_versions
 from vp3d_deploy.engines import cuda_kernels, gpu, open_engine
@@ -129,7 +130,9 @@ def test_the_cuda_engine_calls_what_pycuda_has(tmp_path: Path) -> None:
     """The double has checked each call; here stands which they are, so that none comes unseen."""
     if simulated_kernels.compiler() is None:
         pytest.skip("the CUDA kernels were not simulated: no C++ compiler")
-    with opened_cuda(SPEC, "fp16", timings=True, zero_copy=True) as cuda:
+    integrated = FakeGpu()
+    integrated.attributes["INTEGRATED"] = 1
+    with opened_cuda(SPEC, "fp16", gpu=integrated, timings=True) as cuda:
         people = People(cuda, 0)
         people.come(1)
         people.step()

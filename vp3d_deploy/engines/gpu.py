@@ -61,11 +61,7 @@ def count_gpus() -> int:
 
 
 class Gpu:
-    """name: as CUDA has it, for example "Orin". compute_capability: for example "8.7".
-
-    multiprocessors: how many it has. shared_bytes: the most shared memory that a block may ask for.
-    integrated: it shares the processor's memory, as on Jetson.
-    """
+    """name: as CUDA has it, for example "Orin". compute_capability: for example "8.7"."""
 
     def __init__(self, ordinal: int) -> None:
         try:
@@ -78,19 +74,13 @@ class Gpu:
         self._driver: Any = driver
         try:
             driver.init(0)
-            device = driver.Device(ordinal)
-            self._context = device.retain_primary_context()
-            attribute = driver.device_attribute
-            self.multiprocessors: int = device.get_attribute(attribute.MULTIPROCESSOR_COUNT)
-            self.shared_bytes: int = device.get_attribute(
-                attribute.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-            )
-            self.integrated = bool(device.get_attribute(attribute.INTEGRATED))
+            self._device = driver.Device(ordinal)
+            self._context = self._device.retain_primary_context()
         except driver.Error as error:
             raise GpuError(f"CUDA has no device {ordinal}: {error}") from error
         self._ordinal = ordinal
-        self.name: str = device.name()
-        self.compute_capability = ".".join(str(part) for part in device.compute_capability())
+        self.name: str = self._device.name()
+        self.compute_capability = ".".join(str(part) for part in self._device.compute_capability())
 
     @property
     def refusal(self) -> type[Exception]:
@@ -112,6 +102,20 @@ class Gpu:
             return "unknown"
 
     @property
+    def multiprocessors(self) -> int:
+        return self._attribute("MULTIPROCESSOR_COUNT")
+
+    @property
+    def shared_bytes(self) -> int:
+        """The most shared memory that a block may ask for."""
+        return self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
+
+    @property
+    def integrated(self) -> bool:
+        """Does it share the processor's memory, as on Jetson?"""
+        return bool(self._attribute("INTEGRATED"))
+
+    @property
     def cooperative(self) -> bool:
         """Can it launch kernels whose blocks wait for each other? Raises GpuError without a driver
         that can be asked."""
@@ -124,6 +128,12 @@ class Gpu:
         except cuda_driver.CudaDriverError as error:
             raise GpuError(str(error)) from error
         return bool(answer.value)
+
+    def _attribute(self, name: str) -> int:
+        try:
+            return self._device.get_attribute(getattr(self._driver.device_attribute, name))
+        except self._driver.Error as error:
+            raise GpuError(f"CUDA: {error}") from error
 
     @contextmanager
     def active(self) -> Iterator[None]:
