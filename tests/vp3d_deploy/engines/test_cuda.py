@@ -6,18 +6,23 @@ from __future__ import annotations
 
 import itertools
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cuda_doubles import People, assert_close, opened_cuda, skip_without_grid
+from bundles import random_bundle
+from cuda_doubles import FATBIN, People, assert_close, opened_cuda, skip_without_grid
 from stored_networks import PRECISIONS, random_clips
 from tensorrt_contract.gpu_double import FakeGpu
+from tensorrt_contract.installed import install_gpu
 
-from vp3d_deploy.engines import open_engine
+from vp3d_deploy.cli_lift import main
+from vp3d_deploy.engines import cuda_kernels, open_engine
 from vp3d_deploy.engines.cuda import CudaEngine
 from vp3d_deploy.engines.gpu import GpuError
 from vp3d_deploy.engines.native import NativeEngine
 from vp3d_deploy.lifter import Lifter
+from vp3d_deploy.poses import Poses
 from vp3d_deploy.spec import ModelSpec
 
 skip_without_grid()
@@ -182,6 +187,21 @@ def test_by_itself_the_engine_takes_what_the_device_has() -> None:
         assert people.stream._program.image.staged_bytes == 0
 
 
+@every_launch
+def test_long_streams_answer_as_short_ones(launch: str) -> None:
+    """Rings and counts of frames have come round many times."""
+    with opened_cuda(SPEC, "fp16", launch=launch) as cuda:
+        old, new = (cuda.engine.open_stream(1) for _ in range(2))
+        for stream in (old, new):
+            stream.add_rows(2)
+        frames = random_clips(SPEC, 300, 2)
+        for frame in frames:
+            old.step(frame)
+        for frame in frames[: SPEC.receptive_field + 1]:
+            found, expected = old.step(frame).pose, new.step(frame).pose
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_two_frames_may_be_under_way() -> None:
     with opened_cuda(SPEC, "fp32", trajectory=True, timings=True) as cuda:
         people = People(cuda, 2)
@@ -312,6 +332,28 @@ def test_threads_have_streams_of_their_own_and_share_clips() -> None:
         for thread in threads:
             thread.join()
         assert failed == []
+
+
+@pytest.mark.parametrize("how", [[], ["--live", "--lag", "1"]])
+def test_the_command_line_takes_it_by_name(
+    how: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec((3, 3), 16)
+    made = random_bundle(tmp_path / "net.vp3d", spec, trajectory=True, lags=(1,))
+    gpu = FakeGpu()
+    install_gpu(monkeypatch, gpu)
+    monkeypatch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
+    found = {}
+    for engine in ("cuda", "native"):
+        out = str(tmp_path / f"{engine}.npz")
+        given = [str(made.bundle.path), "builtin:walking", "--frames", "25", "-o", out]
+        assert main([*given, "--engine", engine, *how]) == 0
+        found[engine] = Poses.load(out)
+    for name in ("joints_m", "trajectory_m"):
+        ours, theirs = (getattr(found[engine], name) for engine in ("cuda", "native"))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4)
+    assert gpu.n_launches > 0 or not how
+    assert gpu.leaks == {}
 
 
 def test_lifter_and_live_streams_run_on_it_by_name() -> None:
