@@ -54,9 +54,8 @@ def install_pycuda(run: Run, pip: Sequence[str]) -> str | None:
         ended = run.shell.call([*pip, str(source)], "pycuda", env=cuda_environment(), show=False)
     if not ended.ok:
         return f"compiling pycuda: {ended.reason()}"
-    if not run.can_import("pycuda.driver"):
-        return f"pycuda was compiled but does not load; see {ended.log.name}"
-    return None
+    loaded = run.shell.call([run.python, "-c", "import pycuda.driver"], "pycuda", show=False)
+    return None if loaded.ok else f"pycuda was compiled but does not load: {loaded.reason()}"
 
 
 def configuration(root: Path, place: Path, run: Run) -> list[str]:
