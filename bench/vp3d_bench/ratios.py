@@ -10,7 +10,12 @@ from vp3d_bench.contenders.ours import stream_name
 from vp3d_bench.document import Document, NamedRatio
 from vp3d_bench.floors import ARITHMETIC, arithmetic_name, read_name
 from vp3d_bench.statistics import Spread, fastest, ratio, scaled
-from vp3d_bench.work import column_multiply_adds, most_columns, multiply_adds
+from vp3d_bench.work import (
+    column_multiply_adds,
+    most_columns,
+    multiply_adds,
+    sequence_multiply_adds,
+)
 
 # The strided network as one would export it; the fastest of them counts.
 PLAIN = ("onnxruntime-plain", "onnxruntime-plain-dynamo", "openvino-f32", "openvino-f32-dynamo")
@@ -20,6 +25,9 @@ ENGINE = "native"
 GPU_ENGINE = "cuda"
 GPU_PEERS = ("torchcuda-strided-half", "torchcuda-compiled-half", "torchcuda-graph-half",
              "torchcuda-products-graph-half")  # fmt: skip
+
+# Of a precision on a GPU, the kind of product that its rate is measured of (gpu_rates.py).
+RATE_OF = {"fp32": "fp32", "fp16": "fp16", "half": "fp16", "int8": "int8"}
 
 Timed = Mapping[str, Spread]
 
@@ -67,7 +75,7 @@ def all_ratios(document: Document) -> dict[str, NamedRatio]:
             found += _crowd(document, people)
     for people in sorted(document.latency):
         found += _on_gpu(document, people)
-    return dict([*found, *_throughput(document)])
+    return dict([*found, *_throughput(document), *_shares_of_rate(document)])
 
 
 def _one_person(document: Document) -> Iterator[Named]:
@@ -113,6 +121,26 @@ def _on_gpu(document: Document, people: int) -> Iterator[Named]:
         for name, other in others.items():
             words = document.members[name].label if name in document.members else name
             yield from row.faster_than(name, words, other)
+
+
+def _shares_of_rate(document: Document) -> Iterator[Named]:
+    """Of clips: how close their products come, by the GPU's own time, to the rate of large ones."""
+    timed: Timed = document.throughput.get("gpu_ms", {})
+    networks = list(document.bundle.networks.values())
+    for name, times in timed.items():
+        member = document.members[name]
+        rate = document.gpu_rates.get(f"{RATE_OF[member.precision]}_tera_per_s")
+        if rate is None:
+            continue
+        count = document.throughput["frames"] * sequence_multiply_adds(networks)
+        # Two operations per multiply-add; tera per second is giga per millisecond.
+        least_ms = 2 * count / (1e9 * rate)
+        yield f"clip {name} rate", NamedRatio(
+            "long clip on the GPU", member.label, "share of the matrix rate",
+            f"long clip, {member.label}: share of the GPU's measured rate of {member.precision} "
+            "products", "higher", round(least_ms / times.min, 4), round(least_ms / times.p50, 4),
+            None, None,
+        )  # fmt: skip
 
 
 def _throughput(document: Document) -> Iterator[Named]:

@@ -11,7 +11,7 @@ import pytest
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import tensorrt_versions
 
-from vp3d_bench import cli, gpu_engines, subject
+from vp3d_bench import cli, gpu_engines, measure, subject
 from vp3d_bench.cli import main
 from vp3d_bench.contenders.line_up import line_up, on_gpu
 from vp3d_bench.networks import random_bundle, random_state
@@ -113,6 +113,8 @@ def test_a_benchmark_on_a_gpu_has_times_ratios_and_pictures(
     install(monkeypatch, NEWEST)
     assert gpu_engines.main([str(bundle)]) == 0
     monkeypatch.setattr(subject, "open_ours", open_with_stand_in)
+    rates = {"fp16_tera_per_s": 0.5, "fp32_tera_per_s": 0.25, "memory_gb_s": 4000.0}
+    monkeypatch.setattr(measure, "gpu_rates", lambda: rates)
     output = tmp_path / "gpu.json"
     arguments = [str(bundle), "--quick", "--people", "1", "3", "--frames", "40", "--rounds", "2",
                  "--threads", "1", "-o", str(output), "--contenders", "cuda-*", "tensorrt-*",
@@ -138,7 +140,13 @@ def test_a_benchmark_on_a_gpu_has_times_ratios_and_pictures(
     assert "3 people cuda fp32@4 tensorrt fp32" in result["ratios"]
     for name in ("latency", "accuracy", "people"):
         assert "CUDA engine" in (tmp_path / f"gpu/{name}.svg").read_text()
+    assert result["gpu_rates"] == rates
+    # Columns of both levels and of the output layer: taps x inputs x outputs of each.
+    per_frame = 3 * 34 * 16 + 3 * 16 * 16 + 16 * 16 + 16 * 51
+    share = result["ratios"]["clip cuda-sequence-fp16 rate"]["p50"]
+    assert share == pytest.approx(2 * 40 * per_frame / 0.5e12 / 0.02e-3, rel=1e-2)
     said = capsys.readouterr().out
+    assert "the GPU does at most fp16 0.5 tera-operations/s" in said
     assert "Of this on the GPU, by CUDA events" in said
     assert "not timed: torchcuda-graph-half: PyTorch has no CUDA here" in said
 
