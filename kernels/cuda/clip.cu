@@ -2,6 +2,7 @@
 #include "clip_device.cuh"
 #include "clip_frames.hpp"
 #include "clip_kernels.hpp"
+#include "group_device.cuh"
 
 using vp3d::cuda::ClipArguments;
 using vp3d::cuda::ClipFrames;
@@ -15,6 +16,12 @@ using vp3d::cuda::DeviceClipWarp;
     DeviceClipWarp warp;                                                                  \
     vp3d::cuda::run_clip_tile<Tile>(warp, arguments, static_cast<int>(blockIdx.x));       \
   }
+#define VP3D_CLIP_GROUP(name, Tile)                                                       \
+  extern "C" __global__ void __launch_bounds__(Tile::warps* vp3d::cuda::kLanes, 1)        \
+      name(const __grid_constant__ ClipArguments arguments) {                             \
+    vp3d::cuda::DeviceGroupWarp warp;                                                     \
+    vp3d::cuda::run_clip_group<Tile>(warp, arguments, static_cast<int>(blockIdx.x));      \
+  }
 #define VP3D_CLIP_NARROW(name, type)                                                      \
   extern "C" __global__ void __launch_bounds__(                                           \
       vp3d::cuda::kNarrowWarps* vp3d::cuda::kLanes, 1)                                    \
@@ -23,6 +30,8 @@ using vp3d::cuda::DeviceClipWarp;
     vp3d::cuda::run_clip_narrow<type>(warp, arguments, static_cast<int>(blockIdx.x));     \
   }
 
+VP3D_CLIP_GROUP(vp3d_clip_group_f16, vp3d::cuda::GroupF16)
+VP3D_CLIP_GROUP(vp3d_clip_group_i8, vp3d::cuda::GroupI8)
 VP3D_CLIP_TILE(vp3d_clip_huge_f16, vp3d::cuda::HugeF16, 1)
 VP3D_CLIP_TILE(vp3d_clip_huge_i8, vp3d::cuda::HugeI8, 1)
 VP3D_CLIP_TILE(vp3d_clip_wide_f16, vp3d::cuda::WideF16, 2)

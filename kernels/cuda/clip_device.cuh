@@ -3,7 +3,7 @@
 
 #include "device.cuh"
 
-extern __shared__ __align__(128) unsigned char vp3d_shared[];
+extern __shared__ __align__(1024) unsigned char vp3d_shared[];
 
 namespace vp3d::cuda {
 
@@ -69,7 +69,7 @@ class DeviceClipWarp : public DeviceWarp {
 #endif
   }
 
- private:
+ protected:
   static __device__ __forceinline__ std::uint32_t address(int offset) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(vp3d_shared + offset));
   }

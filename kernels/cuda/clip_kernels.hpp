@@ -2,11 +2,15 @@
 // what a launch of each takes.
 #pragma once
 
+#include "clip_group.hpp"
 #include "clip_narrow.hpp"
 #include "clip_tile.hpp"
 
 namespace vp3d::cuda {
 
+// Of sm_90a alone.
+using GroupF16 = GroupTile<Number::f16, 256, 128>;
+using GroupI8 = GroupTile<Number::i8, 256, 128>;
 // The larger a tile, the less of the second-level cache is read for each multiplication.
 using HugeF16 = ClipTile<Number::f16, 256, 128, 64, 64>;
 using HugeI8 = ClipTile<Number::i8, 256, 128, 64, 64>;
@@ -21,8 +25,9 @@ using TileI8 = ClipTile<Number::i8, 64, 64, 32, 32>;
 
 // Steps of a pipeline that are in shared memory at once, at least; at most 6 (DeviceClipWarp).
 constexpr int kLeastStages = 2;
+constexpr int kLeastGroupStages = 4;
 
-enum class ClipShape { huge, wide, tall, tile, narrow };
+enum class ClipShape { group, huge, wide, tall, tile, narrow };
 
 // What one block of a kernel does, and what it takes.
 struct ClipKernel {
@@ -48,6 +53,8 @@ constexpr ClipKernel clip_kernel(const char* name, Number type) {
 }
 
 constexpr ClipKernel kClipKernels[] = {
+    clip_kernel<GroupF16>("group_f16", ClipShape::group),
+    clip_kernel<GroupI8>("group_i8", ClipShape::group),
     clip_kernel<HugeF16>("huge_f16", ClipShape::huge),
     clip_kernel<HugeI8>("huge_i8", ClipShape::huge),
     clip_kernel<WideF16>("wide_f16", ClipShape::wide),

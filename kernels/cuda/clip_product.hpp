@@ -26,6 +26,9 @@ struct ClipTile {
   static_assert(own_columns * warps == column_fragments && own_rows * warps == row_fragments,
                 "each warp copies as much as the others");
   static_assert(along % 16 == 0 && across % 16 == 0, "an mma has 16 columns");
+
+  // Where a lane's 16 bytes of a fragment are.
+  static VP3D_HD constexpr int lane_offset(int lane) { return lane * kLaneBytes; }
 };
 
 VP3D_HD const ClipProduct& product_of(const ClipArguments& arguments, int block) {

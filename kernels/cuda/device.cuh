@@ -89,6 +89,7 @@ class DeviceWarp {
   struct PerLane {
     T value;
     __device__ __forceinline__ T& operator[](int) { return value; }
+    __device__ __forceinline__ const T& operator[](int) const { return value; }
   };
 
   __device__ __forceinline__ int index() const { return static_cast<int>(threadIdx.x) / kLanes; }

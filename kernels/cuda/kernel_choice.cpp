@@ -17,9 +17,15 @@ constexpr std::int64_t kNarrowest = 64;
 constexpr double kMultiplications = 1270;
 constexpr double kCacheBytes = 28;
 
-// What slows a shape down besides: reading of shared memory, or nothing to do while a block stores.
+// What slows a shape down besides, reading of shared memory, or nothing to do while a block stores;
+// and what warpgroups gain over mma.sync.
 double price(ClipShape shape) {
-  return shape == ClipShape::tile ? 1.25 : shape == ClipShape::huge ? 1.1 : 1.0;
+  switch (shape) {
+    case ClipShape::group: return 0.8;
+    case ClipShape::huge: return 1.1;
+    case ClipShape::tile: return 1.25;
+    default: return 1.0;
+  }
 }
 
 // Cycles for each number along the inputs: of the multiprocessor that has most blocks, or of the
@@ -60,7 +66,7 @@ const ClipKernel& choose_kernel(Number type, const std::vector<Extent>& products
                                           : device.shape == kernel.shape;
     if (device.shape && only) return kernel;
     if (is_narrow && few) return kernel;
-    if (is_narrow) continue;
+    if (is_narrow || (kernel.shape == ClipShape::group && !device.warpgroups)) continue;
     const double time = time_of(kernel, products, device);
     if (time < least) best = &kernel;
     least = std::min(least, time);
@@ -78,10 +84,11 @@ std::int64_t blocks_of(const ClipKernel& kernel, const Extent& product) {
 
 std::int32_t stages_of(const ClipKernel& kernel, const Device& device) {
   // At least two blocks are to be on a multiprocessor, where registers allow it.
-  const std::int64_t blocks = kernel.shape == ClipShape::huge ? 1 : 2;
+  const bool group = kernel.shape == ClipShape::group;
+  const std::int64_t blocks = group || kernel.shape == ClipShape::huge ? 1 : 2;
   const std::int64_t room = device.shared_bytes / blocks / kernel.stage_bytes;
   return static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(room, kLeastStages, kernel.most_stages));
+      std::clamp<std::int64_t>(room, group ? kLeastGroupStages : kLeastStages, kernel.most_stages));
 }
 
 std::int64_t shared_bytes_of(const ClipKernel& kernel, std::int32_t stages) {

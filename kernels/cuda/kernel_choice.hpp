@@ -14,6 +14,7 @@ struct Device {
   int multiprocessors = 1;
   std::int64_t shared_bytes = 48 << 10;  // the most that a block may have, opt-in included
   std::optional<ClipShape> shape;        // the only one to use, for tests and for tuning
+  bool warpgroups = false;               // sm_90a: group kernels may be taken too
 };
 
 // One launch of a plan; what a runtime does with it is said in clip_plan.hpp.

@@ -6,7 +6,7 @@
 using vp3d::cuda::Arguments;
 using vp3d::cuda::DeviceBlock;
 
-extern __shared__ __align__(128) unsigned char vp3d_shared[];
+extern __shared__ __align__(1024) unsigned char vp3d_shared[];
 
 // Cooperative: every block must be on the device at once. `arrivals` begins as zero and is the
 // kernel's own from then on.

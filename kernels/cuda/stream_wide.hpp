@@ -3,7 +3,7 @@
 // of clip_tile.hpp; the columns lie in the places of their streams, tap by tap.
 #pragma once
 
-#include "clip_tile.hpp"
+#include "clip_group.hpp"
 #include "stream_step.hpp"
 
 namespace vp3d::cuda {
@@ -38,23 +38,26 @@ class PlaceCopies {
       weights_[i] = launch.image + table[tile + i < tiles ? tile + i : tiles - 1];
   }
 
+  // Whether the next step is of another tap, whose columns have to be found before.
+  VP3D_HD bool turns() const { return tap_left_ == 0 && steps_left_ > 0; }
+  VP3D_HD void turn(Warp& warp) { find_columns(warp); }
+
   VP3D_HD void copy_next(Warp& warp, int stage) {
     if (steps_left_ > 0) {
-      if (tap_left_ == 0) find_columns(warp);
       const int columns = stage + first_fragment_ * kFragmentBytes;
       const int rows = stage + (Tile::column_fragments + warp.index() * Tile::own_rows) *
                                    kFragmentBytes;
       warp.lanes([&](int lane) {
         VP3D_UNROLL
         for (int i = 0; i < Tile::own_columns; ++i) {
-          warp.copy(columns + i * kFragmentBytes + lane * kLaneBytes, inputs_[i][lane],
+          warp.copy(columns + i * kFragmentBytes + Tile::lane_offset(lane), inputs_[i][lane],
                     (there_[lane] >> i & 1) != 0);
           inputs_[i][lane] += kStepBytes;
         }
         VP3D_UNROLL
         for (int i = 0; i < Tile::own_rows; ++i)
-          warp.copy(rows + i * kFragmentBytes + lane * kLaneBytes, weights_[i] + lane * kLaneBytes,
-                    i < tiles_left_);
+          warp.copy(rows + i * kFragmentBytes + Tile::lane_offset(lane),
+                    weights_[i] + lane * kLaneBytes, i < tiles_left_);
       });
       VP3D_UNROLL
       for (int i = 0; i < Tile::own_rows; ++i) weights_[i] += kFragmentBytes;
@@ -120,24 +123,53 @@ VP3D_HD void keep_rows(Warp& warp, const Launch& launch, int first, int stride) 
   }
 }
 
-template <class Tile, class Warp>
-VP3D_HD void run_wide_phase(Warp& warp, const WideArguments& arguments, int block, int blocks) {
+// Which product of the launch is the block's, and which tile of it.
+struct WideTile {
+  const Product* product;
+  int first_row, first_column;
+};
+
+template <class Tile>
+VP3D_HD WideTile wide_tile(const WideArguments& arguments, const Launch& launch, int block) {
+  const int which = block < arguments.blocks[0] ? 0 : 1;
+  const int own = which == 0 ? block : block - arguments.blocks[0];
+  return {launch.near_table<Product>(launch.header().product_table) + arguments.products[which],
+          own % arguments.row_tiles[which] * Tile::rows,
+          own / arguments.row_tiles[which] * Tile::columns};
+}
+
+template <class Tile, class Sums, class Run, class Warp>
+VP3D_HD void run_wide(Warp& warp, const WideArguments& arguments, int block, int blocks,
+                      const Run& run) {
   const Launch launch(arguments);
   if (arguments.keeps_inputs != 0)
     keep_rows(warp, launch, block * Tile::warps + warp.index(), blocks * Tile::warps);
-  const int which = block < arguments.blocks[0] ? 0 : 1;
-  const int own = which == 0 ? block : block - arguments.blocks[0];
-  const Product& product =
-      launch.near_table<Product>(launch.header().product_table)[arguments.products[which]];
-  const int first_row = own % arguments.row_tiles[which] * Tile::rows;
-  const int first_column = own / arguments.row_tiles[which] * Tile::columns;
-  PlaceCopies<Tile, Warp> copies(warp, launch, product, first_column, first_row);
-  TileSums<Tile, Warp> sums(warp);
-  run_pipeline(warp, copies, sums, arguments.stages, product.taps * product.tap_steps);
-  store_sums(warp, sums, finish_of(launch, product), first_column,
-             product.columns * launch.rows(), first_row, [&](std::int64_t column) {
-               return outputs_of(launch, product, static_cast<int>(column));
-             });
+  const WideTile tile = wide_tile<Tile>(arguments, launch, block);
+  const Product& product = *tile.product;
+  PlaceCopies<Tile, Warp> copies(warp, launch, product, tile.first_column, tile.first_row);
+  Sums sums(warp);
+  run(copies, sums, product.taps * product.tap_steps);
+  store_sums<Tile>(warp, sums, finish_of(launch, product), tile.first_column,
+                   product.columns * launch.rows(), tile.first_row, [&](std::int64_t column) {
+                     return outputs_of(launch, product, static_cast<int>(column));
+                   });
+}
+
+template <class Tile, class Warp>
+VP3D_HD void run_wide_phase(Warp& warp, const WideArguments& arguments, int block, int blocks) {
+  run_wide<Tile, TileSums<Tile, Warp>>(
+      warp, arguments, block, blocks, [&](auto& copies, auto& sums, int steps) {
+        run_pipeline(warp, copies, sums, arguments.stages, steps);
+      });
+}
+
+// By warpgroups.
+template <class Tile, class Warp>
+VP3D_HD void run_wide_group(Warp& warp, const WideArguments& arguments, int block, int blocks) {
+  run_wide<Tile, GroupSums<Tile, Warp>>(
+      warp, arguments, block, blocks, [&](auto& copies, auto& sums, int steps) {
+        run_group_pipeline<0>(warp, copies, sums, arguments.stages, steps);
+      });
 }
 
 }  // namespace vp3d::cuda

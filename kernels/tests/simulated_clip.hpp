@@ -1,28 +1,18 @@
 // Blocks of the kernels for windows and sequences on the host. Each warp is a fiber of its own
 // (simulated_blocks.hpp), so that one without a barrier is sometimes ahead of the others; lanes are
 // loops that begin anywhere.
-//
-// Asynchronous copies make their destination rubbish at once, and land when their warp waits for
-// them: what is read too soon, and what is still read while a copy to it is under way, shows.
 #pragma once
 
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "clip_plan.hpp"
-#include "simulated_grid.hpp"
+#include "simulated_warp.hpp"
 #include "wide_plan.hpp"
 
 namespace vp3d::test {
-
-// What is broken on purpose: the n-th of each warp.
-struct ClipFaults {
-  int barrier_left_out = -1;
-  int await_left_out = -1;
-};
 
 struct ClipOptions {
   std::uint32_t seed = 1;
@@ -30,84 +20,10 @@ struct ClipOptions {
   ClipFaults faults;
 };
 
-class HostClipWarp : public HostWarp {
- public:
-  HostClipWarp(int index, std::mt19937& random, std::vector<Words>& shared, Blocks& block,
-               const ClipFaults& faults)
-      : HostWarp(index, random), shared_(shared), block_(block), faults_(faults) {}
-
-  void barrier() {
-    if (barriers_++ != faults_.barrier_left_out) block_.barrier(index());
-  }
-
-  void sync() {}
-
-  Words fetch(int offset) const { return get<Words>(offset); }
-  template <class T>
-  T get(int offset) const {
-    T value;
-    std::memcpy(&value, at(offset, sizeof value), sizeof value);
-    return value;
-  }
-  template <class T>
-  void put(int offset, T value) {
-    std::memcpy(at(offset, sizeof value), &value, sizeof value);
-  }
-
-  void copy(int to, const std::byte* from, bool there) { begin(to, there ? from : nullptr, 16); }
-  void copy_number(int to, const std::byte* from, bool there) {
-    begin(to, there ? from : nullptr, 4);
-  }
-  void end_copies() {
-    groups_.push_back(std::move(group_));
-    group_.clear();
-  }
-
-  void await_copies(int left) {
-    if (awaits_++ == faults_.await_left_out) return;
-    for (; groups_.size() > static_cast<std::size_t>(left); groups_.pop_front())
-      for (const Copy& copy : groups_.front()) {
-        if (copy.from == nullptr)
-          std::memset(at(copy.to, copy.bytes), 0, copy.bytes);
-        else
-          std::memcpy(at(copy.to, copy.bytes), copy.from, copy.bytes);
-      }
-  }
-
- private:
-  struct Copy {
-    int to;
-    const std::byte* from;
-    std::size_t bytes;
-  };
-
-  std::byte* at(int offset, std::size_t bytes) const {
-    if (offset < 0 || static_cast<std::size_t>(offset) + bytes > shared_.size() * sizeof(Words))
-      throw std::logic_error("beyond the end of shared memory");
-    return reinterpret_cast<std::byte*>(shared_.data()) + offset;
-  }
-
-  void begin(int to, const std::byte* from, std::size_t bytes) {
-    if (reinterpret_cast<std::uintptr_t>(from) % bytes != 0)
-      throw std::logic_error("a copy from an address that is not aligned");
-    std::memset(at(to, bytes), 0xFF, bytes);
-    group_.push_back({to, from, bytes});
-  }
-
-  std::vector<Words>& shared_;
-  Blocks& block_;
-  const ClipFaults& faults_;
-  int barriers_ = 0, awaits_ = 0;
-  std::vector<Copy> group_;
-  std::deque<std::vector<Copy>> groups_;
-};
-
 // A block of `threads`, each warp running `body`.
 inline void run_clip_block(const cuda::ClipLaunch& launch, const ClipOptions& options,
                            const std::function<void(HostClipWarp&)>& body) {
-  constexpr Words rubbish{{~0U, ~0U, ~0U, ~0U}};
-  std::vector<Words> shared(static_cast<std::size_t>(launch.shared_bytes) / sizeof(Words),
-                            rubbish);
+  SharedMemory shared(launch.shared_bytes);
   TurnTaking turn_taking(options.seed);
   AllAtOnce all_at_once;
   Blocks& block = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
@@ -128,6 +44,10 @@ struct ClipBody {
 inline const ClipBody& clip_body(const std::string& name) {
   using Warp = HostClipWarp;
   static constexpr ClipBody bodies[] = {
+      {"group_f16", cuda::run_clip_group<cuda::GroupF16, Warp>,
+       cuda::run_wide_group<cuda::GroupF16, Warp>},
+      {"group_i8", cuda::run_clip_group<cuda::GroupI8, Warp>,
+       cuda::run_wide_group<cuda::GroupI8, Warp>},
       {"huge_f16", cuda::run_clip_tile<cuda::HugeF16, Warp>,
        cuda::run_wide_phase<cuda::HugeF16, Warp>},
       {"huge_i8", cuda::run_clip_tile<cuda::HugeI8, Warp>,

@@ -3,16 +3,14 @@
 // around whole steps, windows and sequences.
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
-#include <map>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "clip_bench.hpp"
 #include "image.hpp"
+#include "processing_golden.hpp"
 #include "processing_tables.hpp"
 #include "simulated_clip.hpp"
 
@@ -26,52 +24,6 @@ using vp3d::cuda::ProcessingTables;
 using vp3d::cuda::View;
 
 const std::string path = "test_cuda_processing.safetensors";
-
-struct Golden {
-  std::string source;
-  Processing processing;
-  std::int32_t features = 0;
-  View view{};
-  std::map<std::string, Floats> numbers;  // by the line's first word
-};
-
-View view_of(const std::map<std::string, Floats>& numbers) {
-  View view{};
-  const Floats& size = numbers.at("size");
-  view.centre[0] = size[0] / 2;
-  view.centre[1] = size[1] / 2;
-  view.half = size[0] / 2;
-  std::copy_n(numbers.at("rotation").begin(), 9, view.rotation);
-  std::copy_n(numbers.at("position").begin(), 3, view.position);
-  return view;
-}
-
-std::vector<Golden> read_golden(const std::string& file_path) {
-  std::ifstream file(file_path);
-  std::vector<Golden> all;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::string name;
-    words >> name;
-    if (name == "#") continue;
-    if (name == "case") {
-      Golden& golden = all.emplace_back();
-      words >> golden.source >> golden.features >> golden.processing.joints_seen >>
-          golden.processing.parts;
-      continue;
-    }
-    Floats& numbers = all.back().numbers[name];
-    for (float number; words >> number;) numbers.push_back(number);
-  }
-  for (Golden& golden : all) {
-    for (const float joint : golden.numbers["joints"])
-      golden.processing.joints.push_back(static_cast<std::int32_t>(joint));
-    golden.processing.shares = golden.numbers["shares"];
-    golden.processing.add_trajectory = golden.processing.to_world = true;
-    golden.view = view_of(golden.numbers);
-  }
-  return all;
-}
 
 // 17 joints of Human3.6M, and the trajectory.
 std::vector<Network> networks_of(const Golden& golden) {

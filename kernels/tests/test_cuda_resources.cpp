@@ -25,6 +25,8 @@ constexpr int most_registers(int threads, int blocks) {
 }
 const std::map<std::string, int> kernels{
     {"vp3d_clip_finish", 255},
+    {"vp3d_clip_group_f16", most_registers(256, 1)},
+    {"vp3d_clip_group_i8", most_registers(256, 1)},
     {"vp3d_clip_huge_f16", most_registers(256, 1)},
     {"vp3d_clip_huge_i8", most_registers(256, 1)},
     {"vp3d_clip_narrow_f16", most_registers(512, 1)},
@@ -39,6 +41,8 @@ const std::map<std::string, int> kernels{
     {"vp3d_clip_wide_f16", most_registers(128, 2)},
     {"vp3d_clip_wide_i8", most_registers(128, 2)},
     {"vp3d_stream_finish", 255},
+    {"vp3d_stream_group_f16", most_registers(256, 1)},
+    {"vp3d_stream_group_i8", most_registers(256, 1)},
     {"vp3d_stream_huge_f16", most_registers(256, 1)},
     {"vp3d_stream_huge_i8", most_registers(256, 1)},
     {"vp3d_stream_phase", most_registers(512, 1)},

@@ -235,7 +235,7 @@ Case random_case(std::uint32_t seed) {
   c.grid.blocks = 1 + static_cast<int>(random.below(9));
   c.grid.shared_bytes = static_cast<std::int64_t>(random.below(3)) * 20'000;
   c.grid.tensor_columns = random.below(2) == 0 ? 0 : 1 + static_cast<int>(random.below(12));
-  c.device.shape = static_cast<vp3d::cuda::ClipShape>(random.below(4));
+  c.device.shape = static_cast<vp3d::cuda::ClipShape>(random.below(5));
   c.options.warps = 1 + static_cast<int>(random.below(5));
   c.options.seed = seed;
   return c;
@@ -272,7 +272,7 @@ void check_many_streams() {
     c.precision = precision;
     c.lag = 1;
     c.grid = {7, 0, 8};
-    for (int shape = 0; shape < 4; ++shape) {
+    for (int shape = 0; shape < 5; ++shape) {
       c.device.shape = static_cast<vp3d::cuda::ClipShape>(shape);
       Bench bench(c);
       check(bench.run(6, 45, true).holds(c.precision), name_of(c), __FILE__, __LINE__);
