@@ -54,6 +54,22 @@ class Stream:
 
     def close(self) -> None: ...
 
+class CudaDevice:
+    """What launches are planned for. shared_bytes: the most that a block may ask for.
+
+    warpgroups: kernels for those of sm_90a may be taken. shape: kernels of this shape alone, for
+    example "tile"; for tests.
+    """
+
+    def __init__(
+        self,
+        multiprocessors: int,
+        shared_bytes: int,
+        *,
+        warpgroups: bool = False,
+        shape: str = "",
+    ) -> None: ...
+
 class CudaLaunch:
     """One launch of a plan; its arguments' first four 8-byte words are to be addresses."""
 
@@ -130,9 +146,7 @@ class CudaImage:
     def advance(self, rows: np.ndarray) -> None:
         """After a frame: what the rows have seen by then."""
 
-    def wide_launches(
-        self, n_rows: int, multiprocessors: int, shared_bytes: int
-    ) -> list[CudaLaunch]:
+    def wide_launches(self, n_rows: int, device: CudaDevice) -> list[CudaLaunch]:
         """Addresses are those of image, places, frame and answers."""
 
 class CudaClips:
@@ -149,10 +163,8 @@ class CudaClips:
     def take_bytes(self) -> np.ndarray:
         """The image, uint8, not copied; once."""
 
-    def plan_window(self, batch: int, multiprocessors: int, shared_bytes: int) -> CudaPlan: ...
-    def plan_sequence(
-        self, batch: int, frames: int, multiprocessors: int, shared_bytes: int
-    ) -> CudaPlan: ...
+    def plan_window(self, batch: int, device: CudaDevice) -> CudaPlan: ...
+    def plan_sequence(self, batch: int, frames: int, device: CudaDevice) -> CudaPlan: ...
 
 class CudaPlan:
     """The launches of one shape of input, with memory of these sizes; answers: where each network's

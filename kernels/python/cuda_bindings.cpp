@@ -29,10 +29,17 @@ std::int64_t checked_rows(std::int64_t rows) {
   return rows;
 }
 
-cuda::Device device_of(int multiprocessors, std::int64_t shared_bytes) {
+// shape: as kernels are called behind vp3d_clip_ and before their type, or none.
+cuda::Device device_of(int multiprocessors, std::int64_t shared_bytes, bool warpgroups,
+                       const std::string& shape) {
   cuda::Device device;
   device.multiprocessors = multiprocessors;
   device.shared_bytes = shared_bytes;
+  device.warpgroups = warpgroups;
+  for (const cuda::ClipKernel& kernel : cuda::kClipKernels)
+    if (std::string(kernel.name).rfind(shape + "_", 0) == 0) device.shape = kernel.shape;
+  if (!shape.empty() && !device.shape)
+    throw std::invalid_argument("there are no kernels of shape " + shape);
   return device;
 }
 
@@ -148,9 +155,9 @@ void PyCudaImage::advance(nb::handle rows) const {
     row[i].frames = cuda::next_frame(row[i].frames, header().frame_cycle);
 }
 
-std::vector<cuda::ClipLaunch> PyCudaImage::wide_launches(std::int64_t rows, int multiprocessors,
-                                                         std::int64_t shared_bytes) const {
-  return cuda::plan_wide_step(image_, rows, device_of(multiprocessors, shared_bytes));
+std::vector<cuda::ClipLaunch> PyCudaImage::wide_launches(std::int64_t rows,
+                                                         const cuda::Device& device) const {
+  return cuda::plan_wide_step(image_, rows, device);
 }
 
 PyCudaClips::PyCudaClips(nb::handle weights, nb::dict networks, const std::string& precision,
@@ -162,20 +169,26 @@ nb::object PyCudaClips::take_bytes() {
   return as_numpy(weights_.take_image());
 }
 
-cuda::ClipPlan PyCudaClips::plan_window(std::int64_t batch, int multiprocessors,
-                                        std::int64_t shared_bytes) const {
-  return cuda::plan_window(weights_, batch, device_of(multiprocessors, shared_bytes));
+cuda::ClipPlan PyCudaClips::plan_window(std::int64_t batch, const cuda::Device& device) const {
+  return cuda::plan_window(weights_, batch, device);
 }
 
 cuda::ClipPlan PyCudaClips::plan_sequence(std::int64_t batch, std::int64_t frames,
-                                          int multiprocessors, std::int64_t shared_bytes) const {
-  return cuda::plan_sequence(weights_, batch, frames, device_of(multiprocessors, shared_bytes));
+                                          const cuda::Device& device) const {
+  return cuda::plan_sequence(weights_, batch, frames, device);
 }
 
 namespace {
 
 void bind_plans(nb::module_& module) {
   using cuda::ClipLaunch, cuda::ClipPlan;
+  nb::class_<cuda::Device>(module, "CudaDevice")
+      .def("__init__", [](cuda::Device* device, int multiprocessors, std::int64_t shared_bytes,
+                          bool warpgroups, const std::string& shape) {
+        new (device) cuda::Device(
+            device_of(multiprocessors, shared_bytes, warpgroups, shape));
+      }, "multiprocessors"_a, "shared_bytes"_a, nb::kw_only(), "warpgroups"_a = false,
+           "shape"_a = "");
   nb::class_<ClipLaunch>(module, "CudaLaunch")
       .def_ro("kernel", &ClipLaunch::kernel)
       .def_ro("blocks", &ClipLaunch::blocks)
@@ -214,8 +227,7 @@ void bind_image(nb::module_& module) {
       .def("write_frame", &PyCudaImage::write_frame, "into"_a, "rows"_a, "keypoints"_a,
            "views"_a = nb::none())
       .def("advance", &PyCudaImage::advance, "rows"_a)
-      .def("wide_launches", &PyCudaImage::wide_launches, "n_rows"_a, "multiprocessors"_a,
-           "shared_bytes"_a);
+      .def("wide_launches", &PyCudaImage::wide_launches, "n_rows"_a, "device"_a);
   image.attr("FIXED_BYTES") = cuda::kFixedBytes;
   image.attr("MOST_WARPS") = cuda::kMostWarps;
   image.attr("NEAR_FRAME_BYTES") = cuda::kNearFrameBytes;
@@ -231,10 +243,9 @@ void bind_cuda(nb::module_& module) {
       .def(nb::init<nb::handle, nb::dict, const std::string&, nb::handle>(), "weights"_a,
            "networks"_a, "precision"_a, nb::kw_only(), "processing"_a = nb::none())
       .def("take_bytes", &PyCudaClips::take_bytes)
-      .def("plan_window", &PyCudaClips::plan_window, "batch"_a, "multiprocessors"_a,
-           "shared_bytes"_a)
+      .def("plan_window", &PyCudaClips::plan_window, "batch"_a, "device"_a)
       .def("plan_sequence", &PyCudaClips::plan_sequence, "batch"_a, "frames"_a,
-           "multiprocessors"_a, "shared_bytes"_a);
+           "device"_a);
 }
 
 }  // namespace vp3d::python

@@ -33,8 +33,7 @@ class PyCudaImage {
   std::int64_t write_frame(nanobind::handle into, nanobind::handle rows,
                            nanobind::handle keypoints, nanobind::handle views) const;
   void advance(nanobind::handle rows) const;
-  std::vector<cuda::ClipLaunch> wide_launches(std::int64_t rows, int multiprocessors,
-                                              std::int64_t shared_bytes) const;
+  std::vector<cuda::ClipLaunch> wide_launches(std::int64_t rows, const cuda::Device& device) const;
 
  private:
   std::vector<std::byte> image_;  // header and products alone, once its bytes are taken
@@ -47,10 +46,9 @@ class PyCudaClips {
               nanobind::handle processing);
 
   nanobind::object take_bytes();
-  cuda::ClipPlan plan_window(std::int64_t batch, int multiprocessors,
-                             std::int64_t shared_bytes) const;
-  cuda::ClipPlan plan_sequence(std::int64_t batch, std::int64_t frames, int multiprocessors,
-                               std::int64_t shared_bytes) const;
+  cuda::ClipPlan plan_window(std::int64_t batch, const cuda::Device& device) const;
+  cuda::ClipPlan plan_sequence(std::int64_t batch, std::int64_t frames,
+                               const cuda::Device& device) const;
 
  private:
   cuda::ClipWeights weights_;

@@ -63,6 +63,8 @@ class FakeCudaDriver:
         self.launched: list[Launched] = []
         # The code of modules that this GPU cannot run.
         self.foreign: bytes | None = None
+        # Kernels that the module lacks, by what their names hold.
+        self.without: str | None = None
         self._seed = 0
 
     def cuStreamBeginCapture_v2(self, stream: int, mode: int) -> int:  # noqa: N802
@@ -139,7 +141,8 @@ class FakeCudaDriver:
         self._gpu.need_context("cuModuleGetFunction")
         if module.value not in self._gpu.modules:
             return self.INVALID
-        if simulated_kernels.parameter_sizes(name.decode()) is None:
+        lacks = self.without is not None and self.without in name.decode()
+        if lacks or simulated_kernels.parameter_sizes(name.decode()) is None:
             return self.NOT_FOUND
         function._obj.value = self._gpu.new_handle()
         self._functions[function._obj.value] = name.decode()

@@ -8,7 +8,8 @@ nothing else of CUDA is needed on the device.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from vp3d_deploy.engines.cuda_clips import Clips
 from vp3d_deploy.engines.cuda_kernels import Kernels
 from vp3d_deploy.engines.cuda_processing import Processing, View, tables
 from vp3d_deploy.engines.cuda_stream import CudaStream, StreamProgram
+from vp3d_deploy.engines.cuda_warpgroups import agree, has_warpgroups
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.native import NOT_BUILT
 from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
 
+Made = TypeVar("Made")
 _NONE = Processing()
 LAUNCHES = ("auto", "step", "phases", "wide")
 
@@ -34,6 +37,8 @@ class CudaEngine:
     streams' columns; "auto" what fits the device and the number of streams.
     zero_copy: kernels of live streams read frames and write answers in the host's memory; by
     default where GPU and processor share it, and elsewhere for frames of a few people.
+    warpgroups: take kernels for the warpgroups of Hopper (compute capability 9.0) where there are
+    many columns; by default where a trial finds that they answer as the others do.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
     device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
     fp32 and int8 that the bundle has.
@@ -53,6 +58,7 @@ class CudaEngine:
         *,
         launch: str = "auto",
         zero_copy: bool | None = None,
+        warpgroups: bool | None = None,
         graphs: bool = True,
         timings: bool = False,
         device: int = 0,
@@ -70,6 +76,14 @@ class CudaEngine:
         self._weights = bundle.file(weights)
         self._launch, self._graphs, self._timings = launch, graphs, timings
         self._zero_copy = zero_copy
+        self._warpgroups: bool | None = False
+        if has_warpgroups(self.gpu, self.precision):
+            self._warpgroups = warpgroups  # None until they were tried
+        elif warpgroups:
+            raise GpuError(
+                f"{self.gpu.name} of compute capability {self.gpu.compute_capability} has no "
+                f"warpgroups that multiply in {self.precision}; take warpgroups=None"
+            )
         self._error = native.WeightsError
         self._programs: dict[tuple[int, Processing], StreamProgram] = {}
         self._streams: list[CudaStream] = []
@@ -162,32 +176,54 @@ class CudaEngine:
             self._refuse_if_closed()
             with self.gpu.active():
                 if key not in self._clips:
-                    self._clips[key] = self._checked(
-                        Clips,
-                        self.gpu,
-                        self._kernels,
-                        self._weights,
-                        self._networks,
-                        self.precision,
-                        graphs=self._graphs,
-                        timings=self._timings,
-                        processing=tables(key, self._bundle),
-                    )
+                    self._clips[key] = self._make_clips(key, self._take_warpgroups())
                 clips = self._clips[key]
                 output = clips.run(form, keypoints, views)
                 self._last_run.gpu_ms = clips.gpu_ms
                 return output
 
+    def _make_clips(self, processing: Processing, warpgroups: bool) -> Clips:
+        return self._checked(
+            Clips,
+            self.gpu,
+            self._kernels,
+            self._weights,
+            self._networks,
+            self.precision,
+            graphs=self._graphs,
+            timings=self._timings,
+            warpgroups=warpgroups,
+            processing=tables(processing, self._bundle),
+        )
+
+    def _take_warpgroups(self) -> bool:
+        """Tried once, when the first form or lag is used."""
+        if self._warpgroups is None:
+            clips = self._make_clips(_NONE, False)
+            try:
+                self._warpgroups = agree(clips, self._networks["pose"])
+            finally:
+                clips.close()
+        return self._warpgroups
+
     def _program(self, lag: int, processing: Processing) -> StreamProgram:
         key = (lag, processing)
         if key not in self._programs:
             around = tables(processing, self._bundle)
+            many = self._launch in ("auto", "wide")
             self._programs[key] = self._checked(
-                StreamProgram, self.gpu, self._weights, self._networks, self.precision, lag, around
+                StreamProgram,
+                self.gpu,
+                self._weights,
+                self._networks,
+                self.precision,
+                lag,
+                many and self._take_warpgroups(),
+                around,
             )
         return self._programs[key]
 
-    def _checked(self, make, *arguments, **options):  # type: ignore[no-untyped-def]
+    def _checked(self, make: Callable[..., Made], *arguments: Any, **options: Any) -> Made:
         """What is made of the weights file; what is wrong with that is the bundle's fault."""
         try:
             return make(*arguments, **options)
@@ -199,7 +235,7 @@ class CudaEngine:
             raise RuntimeError("this engine is closed; open its bundle again")
 
 
-def _native():  # type: ignore[no-untyped-def]
+def _native() -> Any:
     """The compiled module, which packs weights for the kernels."""
     try:
         import vp3d_deploy._native as native

@@ -16,7 +16,7 @@ import numpy as np
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_kernels import Kernels, Launch
 from vp3d_deploy.engines.cuda_processing import VIEW_FLOATS, Tables, View, numbers_of_views
-from vp3d_deploy.engines.cuda_program import addressed
+from vp3d_deploy.engines.cuda_program import addressed, planned_for
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
 from vp3d_deploy.engines.repeated import Repeated, Stopwatch
 from vp3d_deploy.spec import ModelSpec
@@ -56,6 +56,7 @@ class Clips:
         *,
         graphs: bool,
         timings: bool,
+        warpgroups: bool = False,
         processing: Tables | None = None,
     ) -> None:
         from vp3d_deploy._native import CudaClips
@@ -63,6 +64,7 @@ class Clips:
         self.gpu_ms: float | None = None
         self._gpu, self._kernels, self._graphs = gpu, kernels, graphs
         self._specs = tuple(networks.values())
+        self._planned_for = planned_for(gpu, warpgroups)
         self._native = CudaClips(weights, dict(networks), precision, processing=processing)
         spec = self._specs[0]
         seen = 0 if processing is None else processing.joints_seen
@@ -107,6 +109,17 @@ class Clips:
             for array, found in zip(arrays, answered, strict=True):
                 array[(people,) if form == "window" else (people, answers)] = found
         return Output(arrays[0], arrays[1] if arrays[1:] else None)
+
+    def answers_of(self, shape: str, keypoints: np.ndarray) -> np.ndarray:
+        """Poses of a sequence by kernels of this shape alone, on a GPU with warpgroups."""
+        usual = self._planned_for
+        self._drop()
+        self._planned_for = planned_for(self._gpu, True, shape)
+        try:
+            return self.run("sequence", keypoints).pose
+        finally:
+            self._drop()
+            self._planned_for = usual
 
     def close(self) -> None:
         """Give everything back."""
@@ -172,11 +185,11 @@ class Clips:
         return self._plans[key]
 
     def _planned(self, form: str, batch: int, frames: int) -> _Plan:
-        device = (self._gpu.multiprocessors, self._gpu.shared_bytes)
+        device = self._planned_for
         plan = (
-            self._native.plan_window(batch, *device)
+            self._native.plan_window(batch, device)
             if form == "window"
-            else self._native.plan_sequence(batch, frames, *device)
+            else self._native.plan_sequence(batch, frames, device)
         )
         self._make_room(plan.input_bytes, plan.workspace_bytes, plan.answer_bytes)
         memory = [self._weights.pointer, *(buffer.pointer for buffer in self._device)]

@@ -6,11 +6,15 @@ import ctypes
 import struct
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vp3d_deploy.engines.cuda_kernels import Kernels, Launch
 from vp3d_deploy.engines.cuda_processing import Tables
 from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu, GpuError
 from vp3d_deploy.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from vp3d_deploy._native import CudaDevice
 
 STEP, PHASE = "vp3d_stream_step", "vp3d_stream_phase"
 PREPARE, FINISH = "vp3d_stream_prepare", "vp3d_stream_finish"
@@ -36,6 +40,7 @@ class StreamProgram:
         networks: Mapping[str, ModelSpec],
         precision: str,
         lag: int,
+        warpgroups: bool = False,
         processing: Tables | None = None,
     ) -> None:
         from vp3d_deploy._native import CudaImage
@@ -55,6 +60,7 @@ class StreamProgram:
         sees = processing is not None and processing.joints_seen > 0
         self.needs_views = sees or (processing is not None and processing.to_world)
         self._surrounds = sees or (processing is not None and processing.add_trajectory)
+        self._planned_for = planned_for(gpu, warpgroups)
         self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
         packed = self.image.take_bytes()
         self.weights = gpu.allocate(len(packed))
@@ -102,9 +108,7 @@ class StreamProgram:
                 shared_bytes=wide.shared_bytes,
                 parameters=[addressed(wide.arguments, *memory.addresses(self))],
             )
-            for wide in self.image.wide_launches(
-                n_rows, self._gpu.multiprocessors, self._gpu.shared_bytes
-            )
+            for wide in self.image.wide_launches(n_rows, self._planned_for)
         ]
 
     def _step(self, kernels: Kernels, memory: Memory) -> Launch:
@@ -150,6 +154,13 @@ def addressed(arguments: bytes, *addresses: int) -> ctypes.Array[ctypes.c_char]:
     buffer = ctypes.create_string_buffer(arguments, len(arguments))
     struct.pack_into("=4Q", buffer, 0, *addresses)
     return buffer
+
+
+def planned_for(gpu: Gpu, warpgroups: bool, shape: str = "") -> CudaDevice:
+    """What launches of many columns are planned for; see `CudaDevice`."""
+    from vp3d_deploy._native import CudaDevice
+
+    return CudaDevice(gpu.multiprocessors, gpu.shared_bytes, warpgroups=warpgroups, shape=shape)
 
 
 def check_launch(program: StreamProgram, kernels: Kernels, kind: str) -> None:

@@ -240,7 +240,11 @@ class CudaStream:
             return
         wanted = max(count, 2 * self._n_places)
         size = self.bytes_per_row
-        larger = self._gpu.allocate(wanted * size)
+        try:
+            larger = self._gpu.allocate(wanted * size)
+        except self._gpu.refusal:
+            wanted = count
+            larger = self._gpu.allocate(wanted * size)
         if self._places is not None:
             self._gpu.copy(larger, self._places, self._n_places * size, self._stream)
             self._stream.synchronize()
@@ -253,8 +257,8 @@ class CudaStream:
         kind = self.launch
         image = self._program.image
         # Blocks copy a small frame to their shared memory and read it there again and again; what
-        # is larger they would read again and again in the host's memory. Two small copies take
-        # longer than reading so little through the bus: as published, not yet measured here.
+        # is larger they would read again and again in the host's memory. Reading so little through
+        # the bus should take less time than two copies do, which has not been measured yet.
         near = kind == "step" and image.frame_bytes(self.n_rows) <= image.NEAR_FRAME_BYTES
         mapped = (self._gpu.integrated or near) if self._zero_copy is None else self._zero_copy
         for turn in self._turns:

@@ -273,6 +273,11 @@ def test_memory_grows_by_doubling_and_stays_where_there_is_no_more() -> None:
             people.stream.add_rows(1)
         assert people.stream.n_rows == 16
         people.step()
+        # Room for some more, and not for twice as many.
+        gpu.memory_bytes += 24 * size
+        people.come(1)
+        people.step()
+        assert places() == 17
         gpu.memory_bytes = 1 << 40
         people.come(1)
         people.step()

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from stored_networks import PRECISIONS, StoredNetworks, stored_networks
 
-from vp3d_deploy._native import CudaClips, CudaImage, WeightsError
+from vp3d_deploy._native import CudaClips, CudaDevice, CudaImage, WeightsError
 from vp3d_deploy.engines.cuda_processing import Processing, View, numbers_of_views, tables
 from vp3d_deploy.skeleton import get_skeleton
 from vp3d_deploy.spec import ModelSpec
 
 SPEC = ModelSpec((3, 3), 20, joints_in=17, joints_out=5)
+DEVICE = CudaDevice(4, 99 << 10)
 MAGIC = 0x3144334456443356
 
 
@@ -45,7 +46,7 @@ def test_an_image_is_handed_over_and_its_header_stays(precision: str, tmp_path: 
     kept = packed.copy()
     assert (image.blocks, image.phases, image.answer_floats, image.place_bytes) == before
     assert image.columns(4) == 12
-    assert image.wide_launches(4, 3, 99 << 10)
+    assert image.wide_launches(4, DEVICE)
     with pytest.raises(RuntimeError, match="taken before"):
         image.take_bytes()
     del image
@@ -131,8 +132,8 @@ def test_plans_say_what_memory_they_need(networks: StoredNetworks) -> None:
     with pytest.raises(RuntimeError, match="taken before"):
         clips.take_bytes()
     for plan, frames, answers in (
-        (clips.plan_window(2, 4, 99 << 10), 9, 1),
-        (clips.plan_sequence(2, 30, 4, 99 << 10), 30, 22),
+        (clips.plan_window(2, DEVICE), 9, 1),
+        (clips.plan_sequence(2, 30, DEVICE), 30, 22),
     ):
         assert plan.input_bytes == 2 * frames * 17 * 2 * 4
         assert plan.answer_frames == answers
@@ -141,6 +142,8 @@ def test_plans_say_what_memory_they_need(networks: StoredNetworks) -> None:
         assert all(launch.shared_bytes <= 99 << 10 for launch in plan.launches)
         assert all(launch.arguments[:32] == bytes(32) for launch in plan.launches)
     with pytest.raises(ValueError, match="fewer than the receptive field of 9; pad it"):
-        clips.plan_sequence(2, 8, 4, 99 << 10)
+        clips.plan_sequence(2, 8, DEVICE)
+    with pytest.raises(ValueError, match="there are no kernels of shape round"):
+        CudaDevice(4, 99 << 10, shape="round")
     with pytest.raises(ValueError, match="at least 1 item, not 0"):
-        clips.plan_window(0, 4, 99 << 10)
+        clips.plan_window(0, DEVICE)
