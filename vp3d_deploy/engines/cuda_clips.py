@@ -206,14 +206,15 @@ class Clips:
         ]
         n_inputs = plan.input_bytes // _FLOAT_BYTES
         n_answers = plan.answer_bytes // _FLOAT_BYTES
-        stream, (host_in, host_out) = self._stream, self._host
+        # Without a reference to this object, which would keep it until some collection of garbage.
+        gpu, stream, (host_in, host_out) = self._gpu, self._stream, self._host
         device_in, _, device_out = self._device
 
         def work() -> None:
-            self._gpu.upload(device_in, host_in[:n_inputs], stream)
+            gpu.upload(device_in, host_in[:n_inputs], stream)
             for launch in launches:
                 launch.put(stream.handle)
-            self._gpu.download(host_out[:n_answers], device_out, stream)
+            gpu.download(host_out[:n_answers], device_out, stream)
 
         leading = (batch,) if form == "window" else (batch, plan.answer_frames)
         answers = [

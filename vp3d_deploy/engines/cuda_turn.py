@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,10 @@ class Turn:
             np.zeros((n_rows, spec.joints_out, 3), np.float32)
             for spec in self._program.networks.values()
         ]
+        each = self._answers.reshape(-1, image.answer_floats // 3, 3)
+        ends = np.cumsum([0, *(array.shape[1] for array in self._arrays)])
+        # Where each network's answers are to be copied from.
+        self._found = [each[:, start:end] for start, end in pairwise(ends)]
         self._output = Output(self._arrays[0], self._arrays[1] if self._arrays[1:] else None)
 
     def pointers(self, frame_is_mapped: bool, answers_are_mapped: bool) -> tuple[int, int]:
@@ -64,15 +69,19 @@ class Turn:
     def repeat(self, launches: Sequence[Launch], graphs: bool) -> None:
         """What runs put into the stream from now on, between the copies."""
         self._drop_work()
-        handle = self._stream.handle
+        # Without a reference to this turn, which would keep it and its memory until some collection
+        # of garbage.
+        gpu, stream, handle = self._gpu, self._stream, self._stream.handle
+        frame = None if self._mapped[0] else (self._device[0], self._frame)
+        answers = None if self._mapped[1] else (self._answers, self._device[1])
 
         def work() -> None:
-            if not self._mapped[0]:
-                self._gpu.upload(self._device[0], self._frame, self._stream)
+            if frame is not None:
+                gpu.upload(*frame, stream)
             for launch in launches:
                 launch.put(handle)
-            if not self._mapped[1]:
-                self._gpu.download(self._answers, self._device[1], self._stream)
+            if answers is not None:
+                gpu.download(*answers, stream)
 
         self._repeated = Repeated(self._gpu, self._stream, work, graphs)
 
@@ -95,18 +104,15 @@ class Turn:
 
     def answer(self) -> Output:
         """Valid until the turn comes again."""
-        each = self._answers.reshape(-1, self._program.image.answer_floats // 3, 3)
-        start = 0
-        for array in self._arrays:
-            joints = array.shape[1]
-            np.copyto(array, each[:, start : start + joints])
-            start += joints
+        for array, found in zip(self._arrays, self._found, strict=True):
+            np.copyto(array, found)
         return self._output
 
     def close(self) -> None:
         """The stream must be idle."""
         self._drop_work()
         self.frame = self._frame = self._answers = np.zeros(0, np.float32)
+        self._found.clear()
         self._free(self._host, self._device)
         self._host, self._device = [], []
         self.stopwatch.close()

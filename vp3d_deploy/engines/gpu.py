@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +78,7 @@ class Gpu:
         except driver.Error as error:
             raise GpuError(f"CUDA has no device {ordinal}: {error}") from error
         self._ordinal = ordinal
+        self._active = _Active(driver, self._context)
         self.name: str = self._device.name()
         self.compute_capability = ".".join(str(part) for part in self._device.compute_capability())
 
@@ -135,17 +135,10 @@ class Gpu:
         except self._driver.Error as error:
             raise GpuError(f"CUDA: {error}") from error
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """The primary context is current in this thread; what was before is again afterwards."""
-        try:
-            self._context.push()
-            try:
-                yield
-            finally:
-                self._driver.Context.pop()
-        except (self._driver.Error, cuda_driver.CudaDriverError) as error:
-            raise GpuError(f"CUDA: {error}") from error
+    def active(self) -> _Active:
+        """`with gpu.active():` the primary context is current in this thread; what was before is
+        again afterwards. Where CUDA refuses a call inside, a GpuError leaves the block."""
+        return self._active
 
     # The rest is to be called inside `active`.
 
@@ -205,6 +198,28 @@ class Gpu:
     def clear(self, buffer: DeviceBuffer, start: int, n_bytes: int, stream: Any) -> None:
         """Zeros from byte `start` on."""
         self._driver.memset_d8_async(buffer.pointer + start, 0, n_bytes, stream)
+
+
+class _Active:
+    """Entered with every frame; knows nothing of who has entered it, and so serves all threads."""
+
+    def __init__(self, driver: Any, context: Any) -> None:
+        self._context, self._pop = context, driver.Context.pop
+        self._refusals: tuple[type[Exception], ...] = (driver.Error, cuda_driver.CudaDriverError)
+
+    def __enter__(self) -> None:
+        try:
+            self._context.push()
+        except self._refusals as error:
+            raise GpuError(f"CUDA: {error}") from error
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        try:
+            self._pop()
+        except self._refusals as other:
+            error = error or other
+        if isinstance(error, self._refusals):
+            raise GpuError(f"CUDA: {error}") from error
 
 
 class DeviceBuffer:
