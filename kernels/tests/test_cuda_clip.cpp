@@ -77,7 +77,7 @@ void check_choice() {
   write_file(path, file_of(random_tensors(networks, Precision::fp16, 1)));
   const vp3d::cuda::ClipWeights weights(vp3d::cpu::SafetensorsFile(path), networks,
                                         Precision::fp16);
-  const vp3d::cuda::Device device{132, 227 << 10, {}};
+  vp3d::cuda::Device device{132, 227 << 10, {}, false};
   const auto kernels = [](const vp3d::cuda::ClipPlan& plan) {
     std::set<std::string> names;
     for (const vp3d::cuda::ClipLaunch& launch : plan.launches) {
@@ -90,6 +90,9 @@ void check_choice() {
         (std::set<std::string>{"vp3d_clip_narrow_f16", "vp3d_clip_narrow_f32"}));
   CHECK(kernels(plan_sequence(weights, 16, 1000, device)) ==
         (std::set<std::string>{"vp3d_clip_huge_f16", "vp3d_clip_tile_f32"}));
+  device.warpgroups = true;
+  CHECK(kernels(plan_sequence(weights, 16, 1000, device)) ==
+        (std::set<std::string>{"vp3d_clip_group_f16", "vp3d_clip_tile_f32"}));
 }
 
 
@@ -148,7 +151,7 @@ void check_refusals() {
   CHECK_THROWS(std::invalid_argument, plan_window(weights, 0, device), "at least 1 item, not 0");
   CHECK_THROWS(std::invalid_argument, plan_sequence(weights, 1, 8, device), "pad it");
   CHECK_THROWS(std::invalid_argument, plan_sequence(weights, 1 << 20, 1 << 20, device), "split");
-  CHECK_THROWS(std::invalid_argument, plan_window(weights, 1, {0, 48 << 10, {}}), "48 KB");
+  CHECK_THROWS(std::invalid_argument, plan_window(weights, 1, {0, 48 << 10, {}, false}), "48 KB");
   CHECK_THROWS(vp3d::WeightsError,
                vp3d::cuda::ClipWeights(file, networks, Precision::int8), "another type");
   CHECK_THROWS(std::invalid_argument, vp3d::cuda::ClipWeights(file, {}, Precision::fp16), "not 0");

@@ -6,6 +6,7 @@
 #include "check.hpp"
 #include "image.hpp"
 #include "reference_network.hpp"
+#include "wide_plan.hpp"
 
 namespace {
 
@@ -112,6 +113,33 @@ void check_refusals() {
   CHECK_THROWS(WeightsError, build(other, Precision::fp16, 0, {}), path);
 }
 
+// Launches for many streams cover every tile of every phase, in the order of the phases.
+void check_wide_plan() {
+  const std::vector<std::byte> image =
+      build_image(SafetensorsFile(path), networks, Precision::fp16, 4, {});
+  vp3d::cuda::Device device;
+  device.multiprocessors = 132;
+  const auto* products = table<Product>(image, header_of(image).product_table);
+  CHECK_EQUAL(vp3d::cuda::columns_of(image, 50), 50 * products[0].columns);
+  std::vector<int> seen;
+  for (const vp3d::cuda::ClipLaunch& launch : plan_wide_step(image, 50, device)) {
+    vp3d::cuda::WideArguments arguments;
+    CHECK_EQUAL(launch.arguments.size(), sizeof arguments);
+    std::memcpy(&arguments, launch.arguments.data(), sizeof arguments);
+    CHECK_EQUAL(arguments.blocks[0] + arguments.blocks[1], launch.blocks);
+    CHECK_EQUAL(arguments.keeps_inputs, seen.empty() ? 1 : 0);
+    CHECK(launch.shared_bytes > 0 && launch.shared_bytes <= device.shared_bytes);
+    for (int i = 0; i < 2; ++i)
+      if (arguments.blocks[i] > 0) seen.push_back(arguments.products[i]);
+  }
+  for (int i = 0; i < header_of(image).products; ++i)
+    CHECK_EQUAL(seen.at(static_cast<std::size_t>(i)), i);
+  CHECK_THROWS(std::invalid_argument, plan_wide_step(image, 0, device), "not 0");
+  CHECK_THROWS(std::invalid_argument, plan_wide_step(image, 1 << 20, device), "65536 rows");
+  device.shared_bytes = 1000;
+  CHECK_THROWS(std::invalid_argument, plan_wide_step(image, 1, device), "1000 bytes");
+}
+
 void check_values() {
   const auto build = [] {
     build_image(SafetensorsFile(path), networks, Precision::int8, 0, Grid{});
@@ -136,6 +164,7 @@ int main() {
     check_items(grid);
   check_frame();
   check_refusals();
+  check_wide_plan();
   check_values();
   std::remove(path.c_str());
   return vp3d::test::result();
