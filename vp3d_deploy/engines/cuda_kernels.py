@@ -74,13 +74,23 @@ class Kernels:
         """Its handle; it may be launched with so much dynamic shared memory from then on."""
         with self._lock:
             if name not in self._functions:
-                handle = ctypes.c_void_p()
-                call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
-                self._functions[name] = handle
+                self._functions[name] = self._found(name)
             if shared_bytes > self._shared.get(name, _SHARED_BYTES_UNASKED):
                 call("cuFuncSetAttribute", self._functions[name], _SHARED_BYTES, shared_bytes)
                 self._shared[name] = shared_bytes
             return self._functions[name]
+
+    def _found(self, name: str) -> ctypes.c_void_p:
+        handle = ctypes.c_void_p()
+        try:
+            call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
+        except CudaDriverError as error:
+            raise CudaDriverError(
+                f"the CUDA kernels that were installed have no {name} ({error}); install "
+                "vp3d-deploy again",
+                error.code,
+            ) from error
+        return handle
 
     def blocks_at_once(self, name: str, threads: int, shared_bytes: int) -> int:
         """How many blocks of a launch a multiprocessor holds at the same time."""

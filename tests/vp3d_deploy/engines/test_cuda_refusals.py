@@ -96,6 +96,13 @@ def test_kernels_for_other_gpus(
         open_engine(bundle, "cuda")
 
 
+def test_kernels_of_another_version() -> None:
+    with opened_cuda(SPEC, "fp32") as cuda:
+        cuda.driver.without = "stream_step"
+        with pytest.raises(GpuError, match=r"have no vp3d_stream_step .*NOT_FOUND.*install vp3d-d"):
+            cuda.engine.open_stream(0)
+
+
 def test_no_driver_or_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda_driver.driver.cache_clear()
     monkeypatch.setattr(cuda_driver, "LIBRARY", "libcuda-of-nobody.so")
