@@ -18,12 +18,13 @@ from cuda_doubles import People, opened_cuda
 from stored_networks import random_clips
 
 from tensorrt_contract import simulated_kernels
+from tensorrt_contract.bindings import compile_stub
 from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import load, tensorrt_versions
-from vp3d_deploy.engines import cuda_kernels, gpu, open_engine
+from vp3d_deploy.engines import cuda_driver, cuda_kernels, gpu, open_engine
 from vp3d_deploy.engines.cuda_driver import FUNCTIONS
-from vp3d_deploy.engines.cuda_graph import THREAD_LOCAL
+from vp3d_deploy.engines.cuda_graph import THREAD_LOCAL, CudaGraph
 from vp3d_deploy.engines.gpu import open_gpu
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.tensorrt.build import build_engine
@@ -182,6 +183,35 @@ def test_the_drivers_functions_are_called_as_they_are_declared() -> None:
     assert set(FUNCTIONS) == set(PROTOTYPES)
     for name, prototype in PROTOTYPES.items():
         assert FUNCTIONS[name] == tuple(C_TYPES[kind] for kind in prototype.split(", ")), name
+
+
+def test_the_drivers_functions_are_found_and_take_what_they_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a library that has them all, through the real ctypes; each answers 0."""
+    library = tmp_path / "libcuda.so.1"
+    compile_stub(list(FUNCTIONS), [library])
+    monkeypatch.setattr(cuda_driver, "LIBRARY", str(library))
+    cuda_driver.driver.cache_clear()
+    handle, number = ctypes.c_void_p(), ctypes.c_int()
+    launch = (handle, 1, 1, 1, 32, 1, 1, 0, 7, (ctypes.c_void_p * 2)(0, 0))
+    try:
+        cuda_driver.call("cuModuleLoadData", ctypes.byref(handle), b"code")
+        cuda_driver.call("cuModuleGetFunction", ctypes.byref(handle), handle, b"name")
+        cuda_driver.call("cuFuncSetAttribute", handle, 8, 1 << 16)
+        cuda_driver.call("cuDeviceGetAttribute", ctypes.byref(number), 95, number)
+        occupancy = "cuOccupancyMaxActiveBlocksPerMultiprocessor"
+        cuda_driver.call(occupancy, ctypes.byref(number), handle, 512, 1 << 17)
+        cuda_driver.call("cuLaunchCooperativeKernel", *launch)
+        cuda_driver.call("cuLaunchKernel", *launch, None)
+        cuda_driver.call("cuModuleUnload", handle)
+        graph = CudaGraph(7, lambda: None)
+        graph.launch()
+        graph.close()
+        with pytest.raises(ctypes.ArgumentError):
+            cuda_driver.call("cuGraphLaunch", 1.5, 7)
+    finally:
+        cuda_driver.driver.cache_clear()
 
 
 def test_cudas_header_declares_them_so() -> None:
