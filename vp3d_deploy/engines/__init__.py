@@ -109,8 +109,10 @@ def _best_at_hand(
         if on_gpu is not None:
             return on_gpu
     at_hand = ("native", "onnx") if native.is_at_hand() else ("onnx",)
+    known = {name for options_of_one in OPTIONS.values() for name in options_of_one}
     for name in at_hand:
-        if wanted <= set(OPTIONS[name]):
+        # What no engine has at all, the first one refuses with what it has.
+        if wanted <= set(OPTIONS[name]) or not wanted <= known:
             return _open(name, bundle, precision, threads, options)
     raise ValueError(
         f"no engine that can be used here has the option{'s' if len(wanted) > 1 else ''} "

@@ -38,7 +38,8 @@ class CudaEngine:
     zero_copy: kernels of live streams read frames and write answers in the host's memory; by
     default where GPU and processor share it, and elsewhere for frames of a few people.
     warpgroups: take kernels for the warpgroups of Hopper (compute capability 9.0) where there are
-    many columns; by default where a trial finds that they answer as the others do.
+    many columns; None takes them where a trial finds that they answer as the others do. Not the
+    default before they have run on hardware: a fault in them would end CUDA for the whole process.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
     device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
     fp32 and int8 that the bundle has.
@@ -58,7 +59,7 @@ class CudaEngine:
         *,
         launch: str = "auto",
         zero_copy: bool | None = None,
-        warpgroups: bool | None = None,
+        warpgroups: bool | None = False,
         graphs: bool = True,
         timings: bool = False,
         device: int = 0,
@@ -82,7 +83,7 @@ class CudaEngine:
         elif warpgroups:
             raise GpuError(
                 f"{self.gpu.name} of compute capability {self.gpu.compute_capability} has no "
-                f"warpgroups that multiply in {self.precision}; take warpgroups=None"
+                f"warpgroups that multiply in {self.precision}; take warpgroups=False"
             )
         self._error = native.WeightsError
         self._programs: dict[tuple[int, Processing], StreamProgram] = {}

@@ -16,6 +16,9 @@ CLIP_FRAMES = 50_000
 STREAM_ROWS = (16, 64, 256, 1024)
 QUICK_PEOPLE, QUICK_STREAM_ROWS = (1, 64, 1024), (1024,)
 _NO_ENGINES = 2
+_WARPGROUPS = "9.0"
+# As nvidia-smi numbers GPUs, so that power is read of the one that computes.
+_SAME_NUMBERS = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 # Beginnings of names: contenders on the GPU, and those of them that are ours.
 _ON_GPU = ("cuda-", "tensorrt-", "onnxcuda-", "torchcuda-")
 _OURS = ("cuda-", "tensorrt-", "onnxcuda-")
@@ -70,6 +73,20 @@ def measure(run: Run) -> Outcome:
     return Outcome(PASSED, "; ".join(notes), found)
 
 
+def measure_warpgroups(run: Run) -> Outcome:
+    """Kernels that one kind of GPU has, and nobody takes unasked: are they right, and how fast."""
+    if not any(gpu["compute_capability"] == _WARPGROUPS for gpu in run.gpus):
+        return Outcome(SKIPPED, f"needs a GPU of compute capability {_WARPGROUPS}")
+    output = run.output / "warpgroups.json"
+    output.unlink(missing_ok=True)
+    command = run.module("vp3d_bench.warpgroups", str(bundle_of(run)), "-o", str(output))
+    ended = run.shell.call(command, "warpgroups", env=_SAME_NUMBERS)
+    if ended.code == _NO_ENGINES:
+        return Outcome(SKIPPED, ended.reason())
+    found = json.loads(output.read_text("utf-8")) if output.exists() else {}
+    return Outcome.of(ended, {"warpgroups": found})
+
+
 def bundle_of(run: Run) -> Path:
     """The bundle that is measured."""
     given: Path | None = run.options.bundle
@@ -112,8 +129,7 @@ def _bench(run: Run, bundle: Path, arguments: list[str], results: dict[str, Any]
         command += ["--quick", "--rounds", "10"]
     if not run.can_import("matplotlib"):
         command.append("--no-plots")
-    # As nvidia-smi numbers them, so that power is read of the GPU that computes.
-    ended = run.shell.call(command, f"bench-{name}", env={"CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
+    ended = run.shell.call(command, f"bench-{name}", env=_SAME_NUMBERS)
     try:
         results[name] = json.loads(output.read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -39,6 +39,8 @@ PARTS = (
     Part("engines", "its TensorRT engines", benchmark.build_engines, needs=("network",)),
     Part("benchmark", "how fast it is, beside what one would use instead", benchmark.measure,
          needs=("network",)),
+    Part("warpgroups", "kernels for Hopper alone, beside the others",
+         benchmark.measure_warpgroups, needs=("network",)),
 )  # fmt: skip
 
 

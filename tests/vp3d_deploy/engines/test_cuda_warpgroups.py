@@ -40,7 +40,7 @@ def run(cuda: Cuda, precision: str) -> set[str]:
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_they_are_tried_and_taken(precision: str) -> None:
-    with opened_cuda(SPEC, precision, gpu=hopper()) as cuda:
+    with opened_cuda(SPEC, precision, gpu=hopper(), warpgroups=None) as cuda:
         assert "group" in run(cuda, precision)
 
 
@@ -53,12 +53,12 @@ def test_they_are_not_taken_where_they_answer_otherwise(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Clips, "answers_of", answers_of)
     noticed = pytest.warns(RuntimeWarning, match=r"does without .* which are .* m large; please")
-    with opened_cuda(SPEC, "fp16", gpu=hopper()) as cuda, noticed:
+    with opened_cuda(SPEC, "fp16", gpu=hopper(), warpgroups=None) as cuda, noticed:
         assert "group" not in run(cuda, "fp16")
 
 
 def test_they_are_not_taken_where_they_were_not_built() -> None:
-    with opened_cuda(SPEC, "fp16", gpu=hopper()) as cuda:
+    with opened_cuda(SPEC, "fp16", gpu=hopper(), warpgroups=None) as cuda:
         cuda.driver.without = "group"
         with pytest.warns(RuntimeWarning, match="CUDA_ERROR_NOT_FOUND"):
             assert "group" not in run(cuda, "fp16")
@@ -66,9 +66,9 @@ def test_they_are_not_taken_where_they_were_not_built() -> None:
 
 def test_they_are_not_tried_where_nobody_wants_them() -> None:
     for gpu, precision, options in (
-        (hopper(), "fp16", {"warpgroups": False}),
-        (hopper(), "fp32", {}),
-        (FakeGpu("B200", (10, 0)), "fp16", {}),
+        (hopper(), "fp16", {}),
+        (hopper(), "fp32", {"warpgroups": None}),
+        (FakeGpu("B200", (10, 0)), "fp16", {"warpgroups": None}),
     ):
         with opened_cuda(SPEC, precision, gpu=gpu, **options) as cuda:
             cuda.engine.window(random_clips(SPEC, 1, SPEC.receptive_field))
