@@ -72,7 +72,8 @@ struct KernelSet {
   LayerKernel f16;
   LayerKernel i8;
   // For measuring: reads bytes (a multiple of 4096), returns something that depends on them all.
-  std::uint64_t (*read)(const std::byte* data, std::int64_t bytes);
+  // ahead: asks for what comes; which way is faster depends on the processor.
+  std::uint64_t (*read)(const std::byte* data, std::int64_t bytes, bool ahead);
   // For measuring: multiply-adds on numbers in the first-level cache, which is what a tile comes to
   // at best. Returns how many; `sink` takes the results, up to 16 numbers.
   std::int64_t (*multiply_add_f32)(std::int64_t repeats, float* sink);
