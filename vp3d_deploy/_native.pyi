@@ -107,6 +107,7 @@ class CudaImage:
         blocks: int,
         shared_bytes: int = 0,
         tensor_columns: int = 0,
+        cache_bytes: int = 0,
         processing: Tables | None = None,
     ) -> None: ...
     @property

@@ -9,10 +9,11 @@ In a process of its own: a fault in a kernel ends CUDA for the process that it h
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,35 +47,55 @@ def main(
     found: dict[str, Any] = {"clips": clips, "frames": frames, "rounds": ROUNDS}
     for precision in (p for p in PRECISIONS if p in bundle.precisions):
         try:
-            found[precision] = compare(bundle, precision, shown)
-        except (ImportError, GpuError, CudaDriverError) as error:
+            engines = opened(bundle, precision)
+        except (ImportError, GpuError) as error:
             print(f"no warpgroups in {precision}: {error}", file=sys.stderr)
-            return EXIT_WRONG if isinstance(error, CudaDriverError) else EXIT_NONE
+            return EXIT_NONE
+        try:
+            found[precision] = compare(engines, precision, shown)
+        except Exception as error:  # a kernel that breaks, by whatever it shows
+            found[precision] = {"within_limit": False, "failed": f"{error}"}
+        finally:
+            close(engines)
         given.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
         print(f"{precision}: {json.dumps(found[precision])}", flush=True)
+        if "failed" in found[precision]:
+            break  # CUDA may be of no use to this process any more
     right = all(found[p]["within_limit"] for p in PRECISIONS if p in found)
     return EXIT_RIGHT if right else EXIT_WRONG
 
 
-def compare(bundle: Bundle, precision: str, shown: np.ndarray) -> dict[str, Any]:
-    """Mean and largest distance of joints between both kinds of kernels, mm; milliseconds of the
-    whole call and of the GPU, medians of runs that take turns."""
+def opened(bundle: Bundle, precision: str) -> dict[str, Any]:
+    """An engine with each kind of kernels; raises what `open_engine` raises."""
     engines: dict[str, Any] = {}
     try:
         for kind, warpgroups in KINDS.items():
             engines[kind] = open_engine(
                 bundle, "cuda", precision, warpgroups=warpgroups, timings=True
             )
-        poses = {kind: engine.sequence(shown).copied().pose for kind, engine in engines.items()}
-        took: dict[str, list[tuple[float, float]]] = {kind: [] for kind in engines}
-        for _ in range(ROUNDS):
-            for kind, engine in engines.items():
-                began = time.perf_counter()
-                engine.sequence(shown)
-                took[kind].append((MM * (time.perf_counter() - began), engine.gpu_ms))
-    finally:
-        for engine in engines.values():
+    except BaseException:
+        close(engines)
+        raise
+    return engines
+
+
+def close(engines: Mapping[str, Any]) -> None:
+    """What a broken kernel leaves cannot always be given back."""
+    for engine in engines.values():
+        with contextlib.suppress(GpuError, CudaDriverError):
             engine.close()
+
+
+def compare(engines: Mapping[str, Any], precision: str, shown: np.ndarray) -> dict[str, Any]:
+    """Mean and largest distance of joints between both kinds of kernels, mm; milliseconds of the
+    whole call and of the GPU, medians of runs that take turns."""
+    poses = {kind: engine.sequence(shown).copied().pose for kind, engine in engines.items()}
+    took: dict[str, list[tuple[float, float]]] = {kind: [] for kind in engines}
+    for _ in range(ROUNDS):
+        for kind, engine in engines.items():
+            began = time.perf_counter()
+            engine.sequence(shown)
+            took[kind].append((MM * (time.perf_counter() - began), engine.gpu_ms))
     apart = MM * np.linalg.norm(poses["warpgroups"] - poses["tiles"], axis=-1)
     medians = {kind: np.median(np.array(times), axis=0) for kind, times in took.items()}
     return {

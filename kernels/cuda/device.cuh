@@ -42,7 +42,9 @@ __device__ __forceinline__ void multiply_bytes(std::int32_t (&c)[4], const std::
 }
 
 // c (16 x 8) += a (16 x 8 floats) * b, nearly as exact as float32: each number is the sum of two
-// that tensor cores multiply exactly, and only the product of the two small parts is left out.
+// that tensor cores multiply exactly, and only the product of the two small parts is left out. Tensor
+// cores round what they add up toward zero, always the same way, so that a long sum of theirs drifts
+// (Ootomo and Yokota, 2022): theirs end after these three products, and c is added to as usual.
 __device__ __forceinline__ void multiply_floats(float (&c)[4], const std::uint32_t (&a)[4],
                                                 const std::uint32_t (&b)[2]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
@@ -51,10 +53,11 @@ __device__ __forceinline__ void multiply_floats(float (&c)[4], const std::uint32
   for (int i = 0; i < 4; ++i) split_for_tf32(bits_to<float>(a[i]), large_a[i], small_a[i]);
   VP3D_UNROLL
   for (int i = 0; i < 2; ++i) split_for_tf32(bits_to<float>(b[i]), large_b[i], small_b[i]);
-  const auto add = [&c](const float(&x)[4], const float(&y)[2]) {
+  float part[4] = {};
+  const auto add = [&part](const float(&x)[4], const float(&y)[2]) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "+f"(part[0]), "+f"(part[1]), "+f"(part[2]), "+f"(part[3])
         : "r"(bits_to<std::uint32_t>(x[0])), "r"(bits_to<std::uint32_t>(x[1])),
           "r"(bits_to<std::uint32_t>(x[2])), "r"(bits_to<std::uint32_t>(x[3])),
           "r"(bits_to<std::uint32_t>(y[0])), "r"(bits_to<std::uint32_t>(y[1])));
@@ -62,6 +65,8 @@ __device__ __forceinline__ void multiply_floats(float (&c)[4], const std::uint32
   add(small_a, large_b);
   add(large_a, small_b);
   add(large_a, large_b);
+  VP3D_UNROLL
+  for (int i = 0; i < 4; ++i) c[i] += part[i];
 #else
   // No tensor cores for float32 there: each lane gets its rows and columns from those that hold
   // them, number after number.
@@ -225,10 +230,10 @@ class DeviceBlock {
     std::uint32_t done = 0;
     while (done == 0)
       asm volatile(
-          "{\n .reg .pred p;\n mbarrier.test_wait.shared.b64 p, [%1], %2;\n"
+          "{\n .reg .pred p;\n mbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n"
           " selp.u32 %0, 1, 0, p;\n}"
           : "=r"(done)
-          : "r"(barrier(phase)), "l"(0ULL)
+          : "r"(barrier(phase)), "r"(0)
           : "memory");
 #endif
   }
@@ -240,7 +245,7 @@ class DeviceBlock {
     for (int phase = 0; phase < phases; ++phase) {
       const Stage& stage = stages[phase];
       const std::byte* rest = image + stage.from + stage.bytes;
-      for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * kLine; i < stage.rest;
+      for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * kLine; i < stage.fetched;
            i += static_cast<std::int64_t>(blockDim.x) * kLine)
         asm volatile("prefetch.global.L2 [%0];" ::"l"(global_address(rest + i)));
     }

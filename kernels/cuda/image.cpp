@@ -236,10 +236,13 @@ class Builder {
     std::vector<std::int32_t> first_items{0};
     std::vector<Stage> stages;
     for (std::size_t block = 0; block < blocks; ++block) {
-      std::int64_t staged = 0;
+      std::int64_t staged = 0, to_fetch = grid_.cache_bytes / 2 / grid_.blocks;
       for (std::size_t phase = 0; phase < phases; ++phase) {
         std::vector<Item>& list = lists[block * phases + phase];
-        stages.push_back(pack(list, staged));
+        Stage stage = pack(list, staged);
+        stage.fetched = std::min(stage.rest, to_fetch);
+        to_fetch -= stage.fetched;
+        stages.push_back(stage);
         items.insert(items.end(), list.begin(), list.end());
         first_items.push_back(static_cast<std::int32_t>(items.size()));
       }
@@ -253,7 +256,7 @@ class Builder {
   // The weights of a block in a phase, one behind the other; as many as there is room for are to be
   // staged.
   Stage pack(std::vector<Item>& list, std::int64_t& staged) {
-    Stage stage{room(0), static_cast<std::int32_t>(staged), 0, 0};
+    Stage stage{room(0), static_cast<std::int32_t>(staged), 0, 0, 0};
     for (Item& item : list) {
       const auto number = static_cast<std::size_t>(item.product);
       const Product& product = products_[number];
@@ -303,10 +306,11 @@ std::vector<std::byte> build_image(const cpu::SafetensorsFile& file,
   if (grid.blocks < 1 || grid.blocks > kMostBlocks)
     throw std::invalid_argument("a grid has 1 to " + std::to_string(kMostBlocks) +
                                 " blocks, not " + std::to_string(grid.blocks));
-  if (grid.shared_bytes < 0 || grid.shared_bytes > kMostShared || grid.tensor_columns < 0)
+  if (grid.shared_bytes < 0 || grid.shared_bytes > kMostShared || grid.tensor_columns < 0 ||
+      grid.cache_bytes < 0)
     throw std::invalid_argument("a grid's shared memory must be 0 to " +
                                 std::to_string(kMostShared) +
-                                " bytes, and its columns for tensor cores not negative");
+                                " bytes, its cache and its columns for tensor cores not negative");
   for (const Network& network : networks) {
     network.spec.validate();
     const ModelSpec &one = networks[0].spec, &other = network.spec;

@@ -17,6 +17,9 @@ struct Grid {
   int blocks = 1;                 // one for each multiprocessor
   std::int64_t shared_bytes = 0;  // for staged weights, in each block; none below sm_80
   int tensor_columns = 0;         // tensor cores from so many columns on; 0 for never
+  // Of the second-level cache. Half of it is filled with weights ahead of their use; more would push
+  // out what was fetched first.
+  std::int64_t cache_bytes = 0;
 };
 
 // Throws WeightsError for a file that does not hold the networks, and std::invalid_argument for

@@ -56,12 +56,12 @@ struct Item {
   std::int32_t pad;
 };
 
-// What a block copies to shared memory for one phase, and, behind that, what has no room there and
-// is fetched into the second-level cache.
+// What a block copies to shared memory for one phase, and, behind that, what has no room there: of
+// this, `fetched` bytes are asked for ahead, into the second-level cache.
 struct Stage {
   std::int64_t from;
   std::int32_t to, bytes;
-  std::int64_t rest;
+  std::int64_t rest, fetched;
 };
 
 struct Image {

@@ -100,9 +100,9 @@ nb::object as_numpy(std::vector<std::byte> bytes) {
 
 PyCudaImage::PyCudaImage(nb::handle weights, nb::dict networks, const std::string& precision,
                          std::int64_t lag, int blocks, std::int64_t shared_bytes,
-                         int tensor_columns, nb::handle processing)
-    : image_(image_of(weights, networks, precision, lag, {blocks, shared_bytes, tensor_columns},
-                      processing)) {}
+                         int tensor_columns, std::int64_t cache_bytes, nb::handle processing)
+    : image_(image_of(weights, networks, precision, lag,
+                      {blocks, shared_bytes, tensor_columns, cache_bytes}, processing)) {}
 
 nb::object PyCudaImage::take_bytes() {
   if (std::exchange(taken_, true)) throw std::runtime_error(kTaken);
@@ -213,9 +213,10 @@ void bind_image(nb::module_& module) {
   nb::class_<PyCudaImage> image(module, "CudaImage");
   image
       .def(nb::init<nb::handle, nb::dict, const std::string&, std::int64_t, int, std::int64_t,
-                    int, nb::handle>(),
+                    int, std::int64_t, nb::handle>(),
            "weights"_a, "networks"_a, "precision"_a, "lag"_a, nb::kw_only(), "blocks"_a,
-           "shared_bytes"_a = 0, "tensor_columns"_a = 0, "processing"_a = nb::none())
+           "shared_bytes"_a = 0, "tensor_columns"_a = 0, "cache_bytes"_a = 0,
+           "processing"_a = nb::none())
       .def_prop_ro("blocks", of_header(&cuda::Image::blocks))
       .def_prop_ro("phases", of_header(&cuda::Image::phases))
       .def_prop_ro("staged_bytes", of_header(&cuda::Image::staged_bytes))

@@ -24,7 +24,7 @@ class PyCudaImage {
   // processing: see processing_from.
   PyCudaImage(nanobind::handle weights, nanobind::dict networks, const std::string& precision,
               std::int64_t lag, int blocks, std::int64_t shared_bytes, int tensor_columns,
-              nanobind::handle processing);
+              std::int64_t cache_bytes, nanobind::handle processing);
 
   const cuda::Image& header() const { return cuda::header_of(image_); }
   nanobind::object take_bytes();

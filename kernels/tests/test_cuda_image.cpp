@@ -53,7 +53,8 @@ void check_items(const Grid& grid) {
     seen.emplace_back(static_cast<std::size_t>((products[i].rows + 7) / 8));
   const auto* first = table<std::int32_t>(image, header.first_items);
   for (int block = 0; block < header.blocks; ++block) {
-    std::int64_t staged = 0;
+    std::int64_t staged = 0, fetched = 0;
+    bool all_fetched = true;
     for (int phase = 0; phase < header.phases; ++phase) {
       const int at = block * header.phases + phase;
       const Stage& stage = table<Stage>(image, header.stage_table)[at];
@@ -69,9 +70,16 @@ void check_items(const Grid& grid) {
         here += std::int64_t{512} * products[item.product].taps * products[item.product].tap_steps;
       }
       CHECK_EQUAL(here, stage.bytes + stage.rest);
+      // What is needed first is fetched first.
+      CHECK(stage.fetched >= 0 && stage.fetched <= stage.rest);
+      CHECK(all_fetched || stage.fetched == 0);
+      all_fetched = all_fetched && stage.fetched == stage.rest;
+      fetched += stage.fetched;
       CHECK(stage.from % 16 == 0 && stage.from + here <= header.bytes);
     }
     CHECK(staged <= header.staged_bytes);
+    CHECK(all_fetched ? fetched <= grid.cache_bytes / 2 / header.blocks
+                      : fetched == grid.cache_bytes / 2 / header.blocks);
   }
   for (const std::vector<int>& tiles : seen)
     for (const int count : tiles) CHECK_EQUAL(count, 1);
@@ -160,7 +168,8 @@ void check_values() {
 
 int main() {
   write_weights(random_tensors(networks, Precision::fp16, 1));
-  for (const Grid& grid : {Grid{1, 0, 0}, Grid{3, 9'000, 0}, Grid{20, 227'000, 8}})
+  for (const Grid& grid : {Grid{1, 0, 0}, Grid{3, 9'000, 0}, Grid{20, 227'000, 8},
+                           Grid{2, 0, 0, 50'000}, Grid{3, 9'000, 0, 90'000}})
     check_items(grid);
   check_frame();
   check_refusals();

@@ -24,6 +24,7 @@ SPECS = {
     "causal-3-3-3": ModelSpec((3, 3, 3), 32, causal=True),
     "causal-5-3": ModelSpec((5, 3), 40, causal=True),
     "odd-channels": ModelSpec((3, 3), 37),
+    "tiles": ModelSpec((3, 3), 128),
     "81-frames": ModelSpec((3, 3, 3, 3), 256),
     "243-frames": ModelSpec((3, 3, 3, 3, 3), 1024),
 }

@@ -26,6 +26,7 @@ from vp3d_bench.soak import soak
 from vp3d_deploy import Lifter
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines.cuda_processing import Processing
 from vp3d_deploy.engines.gpu import GpuError
 
 skip_module_without_gpu(rehearsable=True)
@@ -408,3 +409,27 @@ def test_a_few_frames_of_small_networks(
     assert distance_mm(clip[:, 4], expected) < LIMITS_MM[precision]
     window = engine.window(truth.windows(4)).pose
     assert distance_mm(window, expected) < LIMITS_MM[precision]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("shape", ["tile", "wide", "tall", "huge"])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_every_shape_of_tile(
+    precision: str,
+    shape: str,
+    network: Callable[[str], Bundle],
+    truth_of: Callable[[str, int, int], Truth],
+    opened: Callable[..., Any],
+) -> None:
+    """More columns than the largest tile has, which the choice of kernels may leave to others."""
+    truth = truth_of("tiles", 1, 300)
+    engine = opened(network("tiles"), precision)
+    with engine.gpu.active():
+        clips = engine._make_clips(Processing())
+        try:
+            poses = clips.answers_of(shape, truth.padded())
+        finally:
+            clips.close()
+    for frame in (0, 150, 299):
+        expected = truth.live(frame, truth.subject.bundle.spec.lookahead)
+        assert distance_mm(poses[:, frame], expected) < LIMITS_MM[precision]

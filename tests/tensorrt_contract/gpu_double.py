@@ -41,6 +41,7 @@ class FakeGpu:
             "MULTIPROCESSOR_COUNT": 4,
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 99 << 10,
             "INTEGRATED": 0,
+            "L2_CACHE_SIZE": 2 << 20,
             "COOPERATIVE_LAUNCH": 1,
         }
         self.memory: dict[int, np.ndarray] = {}

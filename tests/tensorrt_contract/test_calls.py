@@ -146,7 +146,8 @@ def test_the_cuda_engine_calls_what_pycuda_has(tmp_path: Path) -> None:
         "init", "Device()", "Device.name", "Device.compute_capability",
         "Device.get_attribute", "Device.retain_primary_context",
         *(f"device_attribute.{name}" for name in (
-            "MULTIPROCESSOR_COUNT", "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", "INTEGRATED"
+            "MULTIPROCESSOR_COUNT", "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN", "INTEGRATED",
+            "L2_CACHE_SIZE",
         )),
         "Context.push", "Context.pop", "Stream()", "Stream.handle", "Stream.synchronize",
         "Event()", "Event.record", "Event.synchronize", "Event.time_till",

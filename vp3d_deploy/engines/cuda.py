@@ -16,10 +16,9 @@ import numpy as np
 from vp3d_deploy.bundle import FORMS, Bundle, BundleError
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_clips import Clips
-from vp3d_deploy.engines.cuda_kernels import Kernels
+from vp3d_deploy.engines.cuda_kernels import Kernels, has_warpgroups
 from vp3d_deploy.engines.cuda_processing import Processing, View, tables
 from vp3d_deploy.engines.cuda_stream import CudaStream, StreamProgram
-from vp3d_deploy.engines.cuda_warpgroups import agree, has_warpgroups
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.native import NOT_BUILT
 from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
@@ -38,8 +37,8 @@ class CudaEngine:
     zero_copy: kernels of live streams read frames and write answers in the host's memory; by
     default where GPU and processor share it, and elsewhere for frames of a few people.
     warpgroups: take kernels for the warpgroups of Hopper (compute capability 9.0) where there are
-    many columns; None takes them where a trial finds that they answer as the others do. Not the
-    default before they have run on hardware: a fault in them would end CUDA for the whole process.
+    many columns. Not the default before they have run on hardware: a fault in them would end CUDA
+    for the whole process, so that nothing can try them out first.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
     device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
     fp32 and int8 that the bundle has.
@@ -59,7 +58,7 @@ class CudaEngine:
         *,
         launch: str = "auto",
         zero_copy: bool | None = None,
-        warpgroups: bool | None = False,
+        warpgroups: bool = False,
         graphs: bool = True,
         timings: bool = False,
         device: int = 0,
@@ -77,10 +76,8 @@ class CudaEngine:
         self._weights = bundle.file(weights)
         self._launch, self._graphs, self._timings = launch, graphs, timings
         self._zero_copy = zero_copy
-        self._warpgroups: bool | None = False
-        if has_warpgroups(self.gpu, self.precision):
-            self._warpgroups = warpgroups  # None until they were tried
-        elif warpgroups:
+        self._warpgroups = warpgroups
+        if warpgroups and not has_warpgroups(self.gpu, self.precision):
             raise GpuError(
                 f"{self.gpu.name} of compute capability {self.gpu.compute_capability} has no "
                 f"warpgroups that multiply in {self.precision}; take warpgroups=False"
@@ -177,13 +174,13 @@ class CudaEngine:
             self._refuse_if_closed()
             with self.gpu.active():
                 if key not in self._clips:
-                    self._clips[key] = self._make_clips(key, self._take_warpgroups())
+                    self._clips[key] = self._make_clips(key)
                 clips = self._clips[key]
                 output = clips.run(form, keypoints, views)
                 self._last_run.gpu_ms = clips.gpu_ms
                 return output
 
-    def _make_clips(self, processing: Processing, warpgroups: bool) -> Clips:
+    def _make_clips(self, processing: Processing) -> Clips:
         return self._checked(
             Clips,
             self.gpu,
@@ -193,19 +190,9 @@ class CudaEngine:
             self.precision,
             graphs=self._graphs,
             timings=self._timings,
-            warpgroups=warpgroups,
+            warpgroups=self._warpgroups,
             processing=tables(processing, self._bundle),
         )
-
-    def _take_warpgroups(self) -> bool:
-        """Tried once, when the first form or lag is used."""
-        if self._warpgroups is None:
-            clips = self._make_clips(_NONE, False)
-            try:
-                self._warpgroups = agree(clips, self._networks["pose"])
-            finally:
-                clips.close()
-        return self._warpgroups
 
     def _program(self, lag: int, processing: Processing) -> StreamProgram:
         key = (lag, processing)
@@ -219,7 +206,7 @@ class CudaEngine:
                 self._networks,
                 self.precision,
                 lag,
-                many and self._take_warpgroups(),
+                many and self._warpgroups,
                 around,
             )
         return self._programs[key]

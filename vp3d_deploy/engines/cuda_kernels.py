@@ -27,6 +27,9 @@ NOT_BUILT = (
 _NO_CODE = (209, 218, 222)
 # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, and what a function may have without asking.
 _SHARED_BYTES, _SHARED_BYTES_UNASKED = 8, 48 << 10
+# The only GPUs whose warpgroups multiply together (wgmma), and in what there are kernels for them.
+_WARPGROUPS = "9.0"
+_WARPGROUP_PRECISIONS = ("fp16", "int8")
 
 
 def fatbin() -> bytes:
@@ -37,6 +40,11 @@ def fatbin() -> bytes:
         return Path(_native.__file__).with_name(FATBIN).read_bytes()
     except OSError as error:
         raise ImportError(f"{NOT_BUILT} ({error})") from error
+
+
+def has_warpgroups(gpu: Gpu, precision: str) -> bool:
+    """Are there kernels for this GPU's warpgroups in this precision?"""
+    return gpu.compute_capability == _WARPGROUPS and precision in _WARPGROUP_PRECISIONS
 
 
 class Kernels:

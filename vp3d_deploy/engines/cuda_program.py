@@ -55,6 +55,7 @@ class StreamProgram:
             blocks=gpu.multiprocessors,
             shared_bytes=gpu.shared_bytes - CudaImage.FIXED_BYTES if stages else 0,
             tensor_columns=_TENSOR_COLUMNS,
+            cache_bytes=gpu.cache_bytes,
             processing=processing,
         )
         sees = processing is not None and processing.joints_seen > 0

@@ -111,6 +111,11 @@ class Gpu:
         return self._attribute("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
 
     @property
+    def cache_bytes(self) -> int:
+        """Of the second-level cache."""
+        return self._attribute("L2_CACHE_SIZE")
+
+    @property
     def integrated(self) -> bool:
         """Does it share the processor's memory, as on Jetson?"""
         return bool(self._attribute("INTEGRATED"))

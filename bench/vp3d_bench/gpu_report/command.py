@@ -131,8 +131,8 @@ def _parser(parts: Sequence[Part]) -> argparse.ArgumentParser:
     add("--add", action="store_true", help="keep the other parts of the result that is there")
     add("--quick", action="store_true", help="a short benchmark")
     add("--bundle", type=_folder, metavar="NAME.vp3d", help="measure this one")
-    add("--drift-frames", type=int, default=100_000, metavar="N", help="how long the run for drift "
-        "is (default: 100000)")  # fmt: skip
+    add("--drift-frames", type=int, default=1_000_000, metavar="N", help="how long the run for "
+        "drift is (default: 1000000)")  # fmt: skip
     add("--timeout", type=float, default=60.0, metavar="MINUTES", help="end a command that takes "
         "longer (default: 60)")  # fmt: skip
     return parser
