@@ -18,6 +18,7 @@ from vp3d_bench.gpus import describe_gpus
 EXIT_OK, EXIT_FAILED, EXIT_NO_GPU = 0, 1, 2
 ROOT = Path(__file__).resolve().parents[3]
 OLDEST_PYTHON = (3, 10)
+DRIFT_FRAMES, QUICK_DRIFT_FRAMES = 1_000_000, 100_000
 NO_GPU = (
     "make gpu: error: there is no NVIDIA GPU here that the CUDA driver sees, and nothing was done; "
     "run it on a Jetson or on a machine whose nvidia-smi lists a GPU"
@@ -56,6 +57,8 @@ def main(
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser(parts).parse_args(given)
+    if options.drift_frames is None:
+        options.drift_frames = QUICK_DRIFT_FRAMES if options.quick else DRIFT_FRAMES
     if sys.version_info < OLDEST_PYTHON:
         print(f"make gpu: error: this is Python {sys.version.split()[0]}, and the project needs "
               "3.10 or newer: make gpu PYTHON=python3.12", file=sys.stderr)  # fmt: skip
@@ -129,10 +132,10 @@ def _parser(parts: Sequence[Part]) -> argparse.ArgumentParser:
     add("--only", nargs="+", choices=_names(parts), metavar="PART", help="these parts alone: "
         f"{' '.join(_names(parts))}")  # fmt: skip
     add("--add", action="store_true", help="keep the other parts of the result that is there")
-    add("--quick", action="store_true", help="a short benchmark")
+    add("--quick", action="store_true", help="a short benchmark, and a shorter run for drift")
     add("--bundle", type=_folder, metavar="NAME.vp3d", help="measure this one")
-    add("--drift-frames", type=int, default=1_000_000, metavar="N", help="how long the run for "
-        "drift is (default: 1000000)")  # fmt: skip
+    add("--drift-frames", type=int, metavar="N", help="how long the run for drift is (default: "
+        f"{DRIFT_FRAMES}, and {QUICK_DRIFT_FRAMES} with --quick)")  # fmt: skip
     add("--timeout", type=float, default=60.0, metavar="MINUTES", help="end a command that takes "
         "longer (default: 60)")  # fmt: skip
     return parser

@@ -178,3 +178,25 @@ def test_parts_follow_each_other_in_this_order() -> None:
         "setup", "pycuda", "tests", "memcheck", "racecheck", "network", "engines", "benchmark",
         "warpgroups",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "frames"),
+    [
+        ((), 1_000_000),
+        (("--quick",), 100_000),
+        (("--quick", "--drift-frames", "7"), 7),
+        (("--drift-frames", "7"), 7),
+    ],
+)
+def test_a_short_run_has_a_shorter_run_for_drift(
+    arguments: tuple[str, ...], frames: int, tmp_path: Path
+) -> None:
+    asked: list[int] = []
+
+    def work(run: Run) -> Outcome:
+        asked.append(run.options.drift_frames)
+        return Outcome(PASSED)
+
+    make_gpu(tmp_path, (Part("tests", "the tests", work),), *arguments)
+    assert asked == [frames]
