@@ -44,16 +44,25 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The doubles where this is a rehearsal, else None. Timing caches are this session's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        if REHEARSED is None:
-            yield None
-            return
-        from cuda_doubles import FATBIN
-        from tensorrt_contract.installed import install
+        yield rehearse(patch)
 
-        from vp3d_deploy.engines import cuda_kernels
 
-        patch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
-        yield install(patch, REHEARSED)
+def rehearse(patch: pytest.MonkeyPatch, *, hopper: bool = False) -> Any:
+    """Put the doubles in place where this is a rehearsal, else None. hopper: of such a GPU."""
+    if REHEARSED is None:
+        return None
+    from cuda_doubles import FATBIN
+    from tensorrt_contract.gpu_double import FakeGpu
+    from tensorrt_contract.installed import install
+
+    from vp3d_deploy.engines import cuda_kernels
+
+    patch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
+    device = None
+    if hopper:
+        device = FakeGpu("H200", (9, 0))
+        device.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] = 227 << 10
+    return install(patch, REHEARSED, device)
 
 
 @pytest.fixture(scope="session")

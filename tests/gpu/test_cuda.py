@@ -433,3 +433,17 @@ def test_every_shape_of_tile(
     for frame in (0, 150, 299):
         expected = truth.live(frame, truth.subject.bundle.spec.lookahead)
         assert distance_mm(poses[:, frame], expected) < LIMITS_MM[precision]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_wide_frames_of_whole_tiles(
+    precision: str,
+    network: Callable[[str], Bundle],
+    truth_of: Callable[[str, int, int], Truth],
+    opened: Callable[..., Any],
+) -> None:
+    """As many channels as a tile has rows, and more columns than the largest tile has."""
+    truth = truth_of("tiles", 300, 3)
+    engine = opened(network("tiles"), precision, launch="wide")
+    assert stream_distance_mm(engine, truth, 0, {0, 2}) < LIMITS_MM[precision]
