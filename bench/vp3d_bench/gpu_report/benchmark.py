@@ -87,6 +87,18 @@ def measure_warpgroups(run: Run) -> Outcome:
     return Outcome.of(ended, {"warpgroups": found})
 
 
+def measure_zero_copy(run: Run) -> Outcome:
+    """Whether one person's frames are answered sooner without copies."""
+    output = run.output / "zero_copy.json"
+    output.unlink(missing_ok=True)
+    command = run.module("vp3d_bench.zero_copy", str(bundle_of(run)), "-o", str(output))
+    ended = run.shell.call(command, "zero_copy", env=_SAME_NUMBERS)
+    if ended.code == _NO_ENGINES:
+        return Outcome(SKIPPED, ended.reason())
+    found = json.loads(output.read_text("utf-8")) if output.exists() else {}
+    return Outcome.of(ended, {"zero_copy": found})
+
+
 def bundle_of(run: Run) -> Path:
     """The bundle that is measured."""
     given: Path | None = run.options.bundle

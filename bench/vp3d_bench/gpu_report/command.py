@@ -40,6 +40,8 @@ PARTS = (
     Part("engines", "its TensorRT engines", benchmark.build_engines, needs=("network",)),
     Part("benchmark", "how fast it is, beside what one would use instead", benchmark.measure,
          needs=("network",)),
+    Part("zero_copy", "one person's frames by the CUDA engine, with copies and without",
+         benchmark.measure_zero_copy, needs=("network",)),
     Part("warpgroups", "kernels for Hopper alone, beside the others",
          benchmark.measure_warpgroups, needs=("network",)),
 )  # fmt: skip

@@ -1,0 +1,81 @@
+"""Live frames with and without copies, over doubles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundles import random_bundle
+from cuda_doubles import opened_cuda, skip_without_grid
+from stored_networks import random_clips
+
+from vp3d_bench import zero_copy
+from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines.gpu import GpuError
+from vp3d_deploy.spec import ModelSpec
+
+skip_without_grid()
+
+
+def test_both_ways_answer_alike() -> None:
+    spec = ModelSpec((3, 3), 32, joints_in=7, joints_out=5)
+    with opened_cuda(spec, "fp16") as cuda:
+        bundle = cuda.networks.bundle
+        engines: dict[str, Any] = {
+            kind: open_engine(bundle, "cuda", "fp16", zero_copy=wanted)
+            for kind, wanted in zero_copy.KINDS.items()
+        }
+        clips = random_clips(spec, 1, 6)
+        found = zero_copy.compare(engines, clips, 2)
+        assert found["same"]
+        assert set(found["median_us"]) == {"mapped", "copied"}
+        engines["copied"].close()
+        engines["copied"] = engines["mapped"]
+        steps = iter(range(100))
+        plain = engines["mapped"].open_stream
+
+        def opened(lag: int) -> Any:
+            stream = plain(lag)
+            step = stream.step
+
+            def spoiled(keypoints: np.ndarray) -> Any:
+                output = step(keypoints).copied()
+                output.pose[...] += next(steps)
+                return output
+
+            stream.step = spoiled
+            return stream
+
+        engines["mapped"].open_stream = opened
+        assert not zero_copy.compare(engines, clips, 2)["same"]
+        engines["mapped"].close()
+
+
+def test_no_engine_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise GpuError("none here")
+
+    monkeypatch.setattr(zero_copy, "open_engine", refuse)
+    path, out = tmp_path / "net.vp3d", tmp_path / "out.json"
+    random_bundle(path, ModelSpec((3,), 8), precisions=("fp16",))
+    assert zero_copy.main([str(path), "-o", str(out)], warm_up=0, rounds=1) == 2
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("same", "code"), [(True, 0), (False, 1)])
+def test_answers_decide(
+    same: bool, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closed:
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(zero_copy, "open_engine", lambda *_, **__: Closed())
+    monkeypatch.setattr(zero_copy, "compare", lambda *_: {"same": same})
+    path, out = tmp_path / "net.vp3d", tmp_path / "out.json"
+    random_bundle(path, ModelSpec((3,), 8), precisions=("fp16",))
+    assert zero_copy.main([str(path), "-o", str(out)], warm_up=0, rounds=1) == code
+    assert json.loads(out.read_text()) == {"fp16": {"same": same}}
