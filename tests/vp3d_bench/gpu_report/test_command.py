@@ -176,7 +176,7 @@ def test_make_hands_its_variables_on() -> None:
 def test_parts_follow_each_other_in_this_order() -> None:
     assert [part.name for part in command.PARTS] == [
         "setup", "pycuda", "tests", "memcheck", "racecheck", "network", "engines", "benchmark",
-        "warpgroups",
+        "zero_copy", "warpgroups",
     ]  # fmt: skip
 
 
