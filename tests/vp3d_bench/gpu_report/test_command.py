@@ -163,9 +163,14 @@ def test_make_hands_its_variables_on() -> None:
     if shutil.which("make") is None:
         pytest.skip("needs make")
     given = ["WHEELHOUSE=my wheels", "SYSTEM_TORCH=1", "GPU_ARGS=--quick --add", "PYTHON=python9"]
+    # As from a shell, also where make runs these tests.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
     said = subprocess.run(
-        ["make", "--dry-run", "gpu", *given], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+        ["make", "--dry-run", "--no-print-directory", "gpu", *given],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
     words = shlex.split(said.replace("\\\n", " "))
     assert words == [
         "PYTHONPATH=bench", "python9", "-m", "vp3d_bench.gpu_report", "--wheelhouse", "my wheels",
