@@ -57,9 +57,10 @@ class EngineEntry:
     """One TensorRT engine: its file, what it computes, and where it runs.
 
     gpu, compute_capability: what it was built on, for example "Orin" and "8.7".
-    tensorrt: the version that built it. version_compatible: newer versions run it too, if they
-    are allowed its host code. hardware_compatible: which other GPUs run it, "none",
-    "ampere_plus" or "same_compute_capability".
+    tensorrt: the version that built it. version_compatible: later versions run it too, if they are
+    allowed its host code. hardware_compatible: which other GPUs run it, "none", "ampere_plus" or
+    "same_compute_capability". platform: where it was built and runs, for example "Linux aarch64";
+    empty where nobody wrote it down.
     rows: how many streams a stream engine advances in one run; None for other forms.
     details: driver and CUDA versions, build time, options, and what else the builder recorded.
     """
@@ -74,6 +75,7 @@ class EngineEntry:
     rows: int | None = None
     version_compatible: bool = False
     hardware_compatible: str = "none"
+    platform: str = ""
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 

@@ -21,7 +21,7 @@ import onnx
 import onnxruntime
 from onnx.external_data_helper import load_external_data_for_model
 
-from tensorrt_contract.gpu_double import FakeGpu
+from tensorrt_contract.gpu_double import CudaFaultError, FakeGpu
 from tensorrt_contract.guarded import GuardedModule, guarded_module, made
 from tensorrt_contract.inventory import load
 
@@ -65,6 +65,12 @@ class _FakeThing:
         self.greet(logger)
         self._module.first_logger().log(self._module.ILogger.Severity.ERROR, text)
 
+    def need_driver(self, logger: Any) -> None:
+        """As the real bindings answer over a library that hands out nothing."""
+        if self._module.gpu.driver_too_old:
+            self.complain(logger, "CUDA initialization failure with error: 35")
+            raise TypeError("pybind11::init(): factory function returned nullptr")
+
     def greet(self, logger: Any) -> None:
         """TensorRT keeps a pointer to the first logger of a process, and no reference."""
         if self._module.first_logger is None:
@@ -83,6 +89,7 @@ class FakeIProgressMonitor(_FakeThing):
 class FakeBuilder(_FakeThing):
     def start(self, logger: Any) -> None:
         self._module.gpu.need_context("Builder()")
+        self.need_driver(logger)
         self.greet(logger)
         self.keep(logger_=logger)
 
@@ -324,6 +331,7 @@ class FakeParserError(_FakeThing):
 
 class FakeRuntime(_FakeThing):
     def start(self, logger: Any) -> None:
+        self.need_driver(logger)
         self.greet(logger)
         self.keep(logger_=logger)
         self.values["engine_host_code_allowed"] = False
@@ -393,7 +401,7 @@ class FakeICudaEngine(_FakeThing):
 class FakeIExecutionContext(_FakeThing):
     def start(self, engine: Any) -> None:
         shapes = {n: tuple(_axes(v)) for n, v in engine.inputs.items() if -1 not in _axes(v)}
-        self.keep(engine_=engine, shapes=shapes, addresses={}, known={})
+        self.keep(engine_=engine, shapes=shapes, addresses={}, known={}, n_changes=0)
         # Of an engine with free axes the first context alone has a profile by itself.
         first = engine.n_contexts == 0 or not engine.plan["profile"]
         self.values["active_optimization_profile"] = 0 if first else -1
@@ -421,6 +429,7 @@ class FakeIExecutionContext(_FakeThing):
             engine.complain(engine.logger_, f"{shape} is outside the profile {low} to {high}")
             return False
         self.shapes[name] = shape
+        self.keep(n_changes=self.n_changes + 1)
         return True
 
     def do_get_tensor_shape(self, name: str) -> tuple[int, ...]:
@@ -436,6 +445,7 @@ class FakeIExecutionContext(_FakeThing):
             self.engine_.complain(self.engine_.logger_, f"{memory:#x} cannot be {name}'s address")
             return False
         self.addresses[name] = memory
+        self.keep(n_changes=self.n_changes + 1)
         return True
 
     def do_execute_async_v3(self, stream_handle: int) -> bool:
@@ -451,7 +461,14 @@ class FakeIExecutionContext(_FakeThing):
             for name in engine.all_values
         }
         shapes, stream = dict(sizes), gpu.stream(stream_handle)
-        gpu.enqueue(stream, lambda: self._compute(memory, shapes))
+        captured, known = stream.capturing is not None, self.n_changes
+
+        def work() -> None:
+            if captured and self.n_changes != known:
+                raise CudaFaultError("a graph of a context that was changed after its capture")
+            self._compute(memory, shapes)
+
+        gpu.enqueue(stream, work)
         return True
 
     def _compute(self, memory: dict[str, np.ndarray], shapes: dict[str, Any]) -> None:

@@ -31,12 +31,13 @@ class CudaFaultError(AssertionError):
 class FakeGpu:
     """name, compute_capability, attributes: what the device says it is.
 
-    capture_fails: no graphs here.
+    capture_fails: no graphs here. driver_too_old: TensorRT's own objects cannot be made.
     """
 
     def __init__(self, name: str = "Orin", compute_capability: tuple[int, int] = (8, 7)) -> None:
         self.name, self.compute_capability = name, compute_capability
         self.capture_fails = False
+        self.driver_too_old = False
         self.attributes = {
             "MULTIPROCESSOR_COUNT": 4,
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 99 << 10,

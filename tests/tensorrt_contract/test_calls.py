@@ -231,7 +231,7 @@ def test_cudas_header_declares_them_so() -> None:
         if plain != name:
             assert re.search(rf"#define {plain} .*{name}", text)
     assert re.search(rf"CU_STREAM_CAPTURE_MODE_THREAD_LOCAL\s*= {THREAD_LOCAL}\b", text)
-    assert re.search(r"CU_STREAM_NON_BLOCKING\s*= 0x1\b", text)
+    assert re.search(rf"CU_STREAM_NON_BLOCKING\s*= 0x{gpu._NON_BLOCKING}\b", text)
     for pattern in (
         rf"define CU_MEMHOSTALLOC_DEVICEMAP\s+0x0{gpu._MAPPED}\b",
         rf"CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH = {gpu._COOPERATIVE_LAUNCH}\b",

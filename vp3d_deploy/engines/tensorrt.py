@@ -23,13 +23,21 @@ from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.gpu import Gpu, open_gpu
 from vp3d_deploy.engines.onnx_interface import Shapes, form_shapes
 from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
-from vp3d_deploy.engines.tensorrt_api import Plan, import_tensorrt, version_numbers
+from vp3d_deploy.engines.tensorrt_api import (
+    Plan,
+    import_tensorrt,
+    this_platform,
+    version_numbers,
+)
 from vp3d_deploy.engines.tensorrt_form import FormRunner
 from vp3d_deploy.engines.tensorrt_stream import TensorRTStream
 from vp3d_deploy.engines.warn_once import warn_once
 
 # Before TensorRT 8.6 two execution contexts cannot share an optimisation profile.
 _PROFILES_ARE_SHARED = (8, 6)
+# A version-compatible engine also runs on the major version after its own, and on no later one
+# (docs.nvidia.com/deeplearning/tensorrt: version compatibility, of 10.16 and 11.1).
+_NEXT_MAJORS = {(8, 9), (8, 10), (9, 10), (10, 11)}
 
 
 class TensorRTEngine:
@@ -207,8 +215,10 @@ def why_unusable(entry: EngineEntry, gpu: Gpu, version: str, host_code_allowed: 
             f"{entry.file} is version-compatible and so brings code for the host, which runs only "
             "with host_code_allowed=True"
         )
-    if built != here and not (entry.version_compatible and built < here):
+    if built != here and not (entry.version_compatible and _runs_later(built, here)):
         return f"{what}, and this is TensorRT {version}"
+    if entry.platform not in ("", this_platform()):
+        return f"{entry.file} was built on {entry.platform}, and this is {this_platform()}"
     on = f"{entry.file} was built on a GPU {entry.gpu} of compute capability"
     on = f"{on} {entry.compute_capability}, and this is a {gpu.name} of {gpu.compute_capability}"
     same_capability = entry.compute_capability == gpu.compute_capability
@@ -217,6 +227,11 @@ def why_unusable(entry: EngineEntry, gpu: Gpu, version: str, host_code_allowed: 
     if entry.hardware_compatible == "same_compute_capability":
         return None if same_capability else on
     return None if same_capability and entry.gpu == gpu.name else on
+
+
+def _runs_later(built: tuple[int, ...], here: tuple[int, ...]) -> bool:
+    """Does TensorRT run a version-compatible engine of this earlier version?"""
+    return built < here and (built[0] == here[0] or (built[0], here[0]) in _NEXT_MAJORS)
 
 
 def _check_tensors(plan: Plan, bundle: Bundle, entry: EngineEntry) -> None:

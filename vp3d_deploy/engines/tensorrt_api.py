@@ -8,9 +8,10 @@ engines is vp3d_export/tensorrt/api.py.
 
 from __future__ import annotations
 
+import platform
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 NOT_INSTALLED = (
@@ -40,6 +41,11 @@ def import_tensorrt() -> Any:
     except ImportError as error:
         raise ImportError(f"{NOT_INSTALLED} ({error})") from error
     return tensorrt
+
+
+def this_platform() -> str:
+    """For example "Linux aarch64": engines run on the platform that built them."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
@@ -87,6 +93,20 @@ def complaint(logger: Any) -> str:
     return "; ".join(errors or [text for _, text in messages]) or "TensorRT gives no reason"
 
 
+def constructed(make: Callable[..., Any], logger: Any, *arguments: Any) -> Any:
+    """A new TensorRT object, of a class whose last argument is the logger.
+
+    Where its library has none to give (a driver that is too old, most often), the bindings raise
+    TypeError, "factory function returned nullptr"; here it is a TensorRTError with the reason.
+    """
+    try:
+        return make(*arguments, logger)
+    except TypeError as error:
+        raise TensorRTError(
+            f"TensorRT does not start its {make.__name__} ({error}): {complaint(logger)}"
+        ) from error
+
+
 class Plan:
     """A deserialised engine.
 
@@ -98,7 +118,7 @@ class Plan:
     def __init__(self, trt: Any, plan: bytes, what: str, host_code_allowed: bool = False) -> None:
         self._trt, self._what = trt, what
         self._logger = logger_of(trt)
-        self._runtime = trt.Runtime(self._logger)
+        self._runtime = constructed(trt.Runtime, self._logger)
         if host_code_allowed:
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(plan)

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 
-from vp3d_deploy.engines.gpu import Gpu
+from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu
 from vp3d_deploy.engines.repeated import Repeated, Stopwatch
 from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
 
@@ -25,6 +25,8 @@ class FormRunner:
         self.gpu_ms: float | None = None
         self._closed = False
         self._gpu, self._what, self._use_graphs = gpu, what, graphs
+        self._device: dict[str, DeviceBuffer] = {}
+        self._host: dict[str, np.ndarray] = {}
         self._execution = plan.execution()
         self._stream = gpu.stream()
         self._stopwatch = Stopwatch(gpu, self._stream, timings)
@@ -33,10 +35,16 @@ class FormRunner:
         self._execution.set_shape("keypoints", self._largest)
         names = [tensor.name for tensor in plan.tensors if not tensor.is_input]
         shapes = {"keypoints": self._largest, **{n: self._execution.shape(n) for n in names}}
-        self._device = {n: gpu.allocate(_FLOAT_BYTES * _size(s)) for n, s in shapes.items()}
-        self._host = {n: gpu.page_locked([_size(s)]) for n, s in shapes.items()}
-        for name, buffer in self._device.items():
-            self._execution.set_address(name, buffer.pointer)
+        try:
+            for name, shape in shapes.items():
+                self._device[name] = gpu.allocate(_FLOAT_BYTES * _size(shape))
+                self._host[name] = gpu.page_locked([_size(shape)])
+                self._execution.set_address(name, self._device[name].pointer)
+        except BaseException:
+            self._stopwatch.close()
+            self._execution.close()
+            self._free()
+            raise
         self._views: dict[str, np.ndarray] = {}
         self._begin(self._largest)
 
@@ -74,13 +82,16 @@ class FormRunner:
         self._stopwatch.close()
         self._execution.close()
         self._views.clear()
+        self._free()
+        del self._stream
+
+    def _free(self) -> None:
         for array in self._host.values():
             self._gpu.free_page_locked(array)
         for buffer in self._device.values():
             buffer.free()
         self._host.clear()
         self._device.clear()
-        del self._stream
 
     def _check(self, keypoints: np.ndarray) -> None:
         if self._closed:

@@ -41,7 +41,7 @@ class TensorRTStream:
         assert entry.rows is not None
         self.closed = False
         self._gpu, self._graphs, self._rows_per_group = gpu, graphs, entry.rows
-        self._execution = plan.execution()
+        self._plan = plan
         self._stream = gpu.stream()
         self._stopwatch = Stopwatch(gpu, self._stream, timings)
         self._shapes = {tensor.name: tensor.shape for tensor in plan.tensors}
@@ -64,8 +64,16 @@ class TensorRTStream:
     def add_rows(self, count: int) -> None:
         with self._lock, self._gpu.active():
             self._refuse_if_closed()
-            for _ in range(count):
-                self._seats.append(self._free_seat())
+            before = list(self._groups), list(self._seats)
+            try:
+                for _ in range(count):
+                    self._seats.append(self._free_seat())
+            except BaseException:
+                # Without room for all of them, everything stays as it was.
+                for group in self._groups[len(before[0]) :]:
+                    group.close()
+                self._groups, self._seats = before
+                raise
             self._arrange()
 
     def remove_rows(self, rows: list[int]) -> None:
@@ -109,8 +117,7 @@ class TensorRTStream:
         with self._lock, self._gpu.active():
             self.closed = True
             self._stopwatch.close()
-            self._execution.close()
-            del self._stream
+            del self._stream, self._plan
 
     def _refuse_if_closed(self) -> None:
         if self.closed:
@@ -123,9 +130,7 @@ class TensorRTStream:
                 if (id(group), place) not in taken:
                     group.clear(place)
                     return group, place
-        self._groups.append(
-            _Group(self._gpu, self._stream, self._execution, self._shapes, self._graphs)
-        )
+        self._groups.append(_Group(self._gpu, self._stream, self._plan, self._shapes, self._graphs))
         return self._groups[-1], 0
 
     def _arrange(self) -> None:
@@ -154,27 +159,40 @@ class _Group:
         self,
         gpu: Gpu,
         stream: Any,
-        execution: Execution,
+        plan: Plan,
         shapes: dict[str, tuple[int, ...]],
         graphs: bool,
     ) -> None:
-        self._gpu, self._stream, self._execution = gpu, stream, execution
+        self._gpu, self._stream = gpu, stream
         states = [name.removesuffix("_in") for name in shapes if name.endswith("_in")]
         edges = [name for name in shapes if not name.endswith(("_in", "_out"))]
         self._bytes = {name: _FLOAT_BYTES * int(np.prod(shapes[f"{name}_in"])) for name in states}
         self._n_places = shapes["keypoints"][0]
         # Of each state tensor two buffers: `_front` says which one the next run reads.
-        self._state = {
-            n: (gpu.allocate(size), gpu.allocate(size)) for n, size in self._bytes.items()
-        }
-        self._device = {n: gpu.allocate(_FLOAT_BYTES * int(np.prod(shapes[n]))) for n in edges}
-        self._host = {name: gpu.page_locked(shapes[name]) for name in edges}
-        self._host["keypoints"][...] = 0
+        self._state: dict[str, list[DeviceBuffer]] = {name: [] for name in states}
+        self._device: dict[str, DeviceBuffer] = {}
+        self._host: dict[str, np.ndarray] = {}
+        # One for each front, whose addresses never change: a captured graph has a context to
+        # itself, as TensorRT wants it.
+        self._executions: list[Execution] = []
+        self._runs: list[Repeated] = []
         self._front = 0
-        self._runs = [
-            Repeated(gpu, stream, partial(self._enqueue, front), graphs, (TensorRTError,))
-            for front in (0, 1)
-        ]
+        try:
+            for name, size in self._bytes.items():
+                for _ in (0, 1):
+                    self._state[name].append(gpu.allocate(size))
+            for name in edges:
+                self._device[name] = gpu.allocate(_FLOAT_BYTES * int(np.prod(shapes[name])))
+                self._host[name] = gpu.page_locked(shapes[name])
+            for front in (0, 1):
+                self._executions.append(plan.execution())
+                self._set_addresses(front)
+                work = partial(self._enqueue, front)
+                self._runs.append(Repeated(gpu, stream, work, graphs, (TensorRTError,)))
+        except BaseException:
+            self.close()
+            raise
+        self._host["keypoints"][...] = 0
         for place in range(self._n_places):
             self.clear(place)
 
@@ -208,18 +226,22 @@ class _Group:
         for array in self._host.values():
             self._gpu.free_page_locked(array)
         self._host.clear()
-        del self._stream, self._execution
+        for execution in self._executions:
+            execution.close()
+        del self._stream
 
-    def _enqueue(self, front: int) -> None:
-        """Addresses are those of this group and front; a captured graph keeps them."""
-        gpu, stream, execution = self._gpu, self._stream, self._execution
+    def _set_addresses(self, front: int) -> None:
+        execution = self._executions[front]
         for name, buffers in self._state.items():
             execution.set_address(f"{name}_in", buffers[front].pointer)
             execution.set_address(f"{name}_out", buffers[1 - front].pointer)
         for name, buffer in self._device.items():
             execution.set_address(name, buffer.pointer)
+
+    def _enqueue(self, front: int) -> None:
+        gpu, stream = self._gpu, self._stream
         gpu.upload(self._device["keypoints"], self._host["keypoints"], stream)
-        execution.enqueue(stream.handle)
+        self._executions[front].enqueue(stream.handle)
         for name, buffer in self._device.items():
             if name != "keypoints":
                 gpu.download(self._host[name], buffer, stream)

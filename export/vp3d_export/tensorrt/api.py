@@ -22,6 +22,7 @@ from typing import Any
 from vp3d_deploy.engines.tensorrt_api import (
     TensorRTError,
     complaint,
+    constructed,
     logger_of,
     version_numbers,
 )
@@ -56,7 +57,7 @@ class EngineBuilder:
         self._logger = logger_of(trt)
         self._parser: Any = None
         self._monitor: Any = None
-        self._builder = self._checked(trt.Builder(self._logger), "has no builder for")
+        self._builder = constructed(trt.Builder, self._logger)
         self._network = self._checked(
             self._builder.create_network(self._network_flags()), "has no network for"
         )
@@ -79,7 +80,7 @@ class EngineBuilder:
     def parse(self, model: bytes, path: Path) -> None:
         """path: where the model lies, beside its weights."""
         # It owns the weights until the engine is built.
-        parser = self._parser = self._trt.OnnxParser(self._network, self._logger)
+        parser = self._parser = constructed(self._trt.OnnxParser, self._logger, self._network)
         if not parser.parse(model, str(path)):
             found = [parser.get_error(index) for index in range(parser.num_errors)]
             reasons = [self._parser_error(error, model) for error in found]

@@ -15,7 +15,7 @@ from vp3d_deploy.bundle import Bundle, BundleError, EngineEntry, GraphEntry
 from vp3d_deploy.engines.gpu import Gpu
 from vp3d_deploy.engines.onnx_file import OnnxFileError, check_weights_location
 from vp3d_deploy.engines.onnx_interface import form_shapes
-from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError
+from vp3d_deploy.engines.tensorrt_api import Plan, TensorRTError, this_platform
 from vp3d_deploy.formats.atomic import replacing
 from vp3d_export.tensorrt.api import Advance, EngineBuilder, Profile
 from vp3d_export.tensorrt.inspection import Layer, layers_of, precision_problem
@@ -78,6 +78,7 @@ def build_engine(
         lag=graph.lag,
         rows=options.stream_rows if graph.form == "stream" else None,
         version_compatible=options.version_compatible,
+        platform=this_platform(),
         hardware_compatible=options.hardware_compatible,
         details=_details(gpu, graph, options, profiles, layers, seconds),
     )

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vp3d_deploy.bundle import PARITY, Bundle, BundleError
-from vp3d_deploy.engines.tensorrt_api import import_tensorrt
+from vp3d_deploy.engines.tensorrt_api import import_tensorrt, version_numbers
 from vp3d_export.bundle_writer import LOCK, check_target, partial_directory, publish
 from vp3d_export.parity import DEFAULT_LIMITS, Limits, ParityRow
+from vp3d_export.tensorrt.api import STRONGLY_TYPED_FROM
 from vp3d_export.tensorrt.engines import EngineReport, Progress, add_engines, why_absent
 from vp3d_export.tensorrt.options import EngineOptions, add_engine_options, engine_options
 from vp3d_export.tensorrt.recorded import load_recorded
@@ -66,10 +67,10 @@ def resume_engines(
 
     Raises BundleError for a bundle that is damaged or holds no recorded answers.
     """
+    bundle = Bundle.open(path)
     absent = why_absent()
     if absent is not None:
         return EngineReport(absent=absent)
-    bundle = Bundle.open(path)
     expected = load_recorded(bundle)
     check_target(path)
     with partial_directory(path) as partial:
@@ -98,13 +99,17 @@ def export_limits(bundle: Bundle) -> dict[str, Limits]:
 
 
 def print_trtexec(bundle: Bundle, options: EngineOptions) -> None:
-    """One command for each graph, for the TensorRT at hand or else the newest that is known."""
+    """One command for each graph, for the TensorRT at hand; without one for version 10, whose
+    --stronglyTyped 11 still knows and has anyway."""
     try:
         version = import_tensorrt().__version__
     except ImportError:
-        version = "11"
+        version = "10"
     for graph in bundle.graphs:
-        print(trtexec_command(bundle, graph, options, version))
+        if graph.precision == "int8" and version_numbers(version) < STRONGLY_TYPED_FROM:
+            print(f"# {graph.file}: TensorRT {version} reads no weights of 8 bits")
+        else:
+            print(trtexec_command(bundle, graph, options, version))
 
 
 def report_values(report: EngineReport) -> dict[str, object]:

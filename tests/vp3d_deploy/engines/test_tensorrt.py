@@ -151,12 +151,13 @@ def test_a_streams_state_is_swapped_on_the_device_and_never_copied(built: Make) 
     stream = engine.open_stream(0)
     stream.add_rows(1)
     calls = installed.gpu.module.calls
-    context = next(iter(stream._groups))._execution.context
+    # They take turns, and each has its addresses for good.
+    contexts = [execution.context for execution in next(iter(stream._groups))._executions]
     seen = []
     for frame in range(2):
         calls.clear()
         stream.step(keypoints(1, seed=frame))
-        seen.append(dict(context.addresses))
+        seen.append(dict(contexts[frame].addresses))
         assert calls.count("memcpy_htod_async") == 1
         assert calls.count("memcpy_dtoh_async") == 2  # pose and trajectory
     states = [name.removesuffix("_in") for name in seen[0] if name.endswith("_in")]
@@ -216,7 +217,7 @@ def test_several_threads_have_a_context_each_and_an_ended_ones_memory_comes_back
     x = keypoints(3, SPEC.receptive_field)
     expected = onnx.window(x)
     problems: list[BaseException] = []
-    ready = threading.Barrier(3)
+    ready = threading.Barrier(3, timeout=60)
 
     def work() -> None:
         try:
@@ -226,6 +227,7 @@ def test_several_threads_have_a_context_each_and_an_ended_ones_memory_comes_back
             ready.wait()
         except BaseException as error:
             problems.append(error)
+            ready.abort()
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:

@@ -412,3 +412,35 @@ def test_installed_doubles_are_gone_after_a_test() -> None:
     with pytest.raises(ImportError):
         import tensorrt  # noqa: F401
     assert Installed is not None
+
+
+@pytest.mark.parametrize(
+    ("version", "strongly", "int8"), [(None, True, True), ("8.6.1", False, False)]
+)
+def test_trtexec_commands_for_the_tensorrt_at_hand(
+    version: str | None,
+    strongly: bool,
+    int8: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without one they are for 10, whose flag 11 ignores: weakly typed, fp16 might become fp32."""
+    path = tmp_path / "net.vp3d"
+    random_bundle(path, ModelSpec((3,), 8), precisions=("fp16", "int8"), lags=(0,))
+    if version is not None:
+        install(monkeypatch, version)
+    assert resume(["--resume-engines", str(path), "--trtexec"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 6
+    assert all(("--stronglyTyped" in line) == strongly for line in printed)
+    commands = [line for line in printed if line.startswith("trtexec ")]
+    assert any("int8" in command for command in commands) == int8
+    assert len(commands) == (6 if int8 else 3)
+
+
+def test_a_bundle_that_is_not_there_is_named_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resume(["--resume-engines", str(tmp_path / "nothere")]) == 2
+    assert "nothere is not there" in capsys.readouterr().err

@@ -271,14 +271,14 @@ def _no_swap(self: Any) -> None:
 
 def _in_place(self: Any, front: int) -> None:
     for name, buffers in self._state.items():
-        self._state[name] = (buffers[0], buffers[0])
-    _ENQUEUE(self, front)
+        self._state[name] = [buffers[0], buffers[0]]
+    _SET_ADDRESSES(self, front)
 
 
-_ENQUEUE = tensorrt_stream._Group._enqueue
+_SET_ADDRESSES = tensorrt_stream._Group._set_addresses
 
 
-@pytest.mark.parametrize(("method", "mistake"), [("run", _no_swap), ("_enqueue", _in_place)])
+@pytest.mark.parametrize(("method", "mistake"), [("run", _no_swap), ("_set_addresses", _in_place)])
 def test_state_that_does_not_change_places(
     method: str, mistake: Callable[..., None], bundle: Bundle, monkeypatch: Patch
 ) -> None:
