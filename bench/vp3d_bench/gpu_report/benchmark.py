@@ -77,26 +77,24 @@ def measure_warpgroups(run: Run) -> Outcome:
     """Kernels that one kind of GPU has, and nobody takes unasked: are they right, and how fast."""
     if not any(gpu["compute_capability"] == _WARPGROUPS for gpu in run.gpus):
         return Outcome(SKIPPED, f"needs a GPU of compute capability {_WARPGROUPS}")
-    output = run.output / "warpgroups.json"
-    output.unlink(missing_ok=True)
-    command = run.module("vp3d_bench.warpgroups", str(bundle_of(run)), "-o", str(output))
-    ended = run.shell.call(command, "warpgroups", env=_SAME_NUMBERS)
-    if ended.code == _NO_ENGINES:
-        return Outcome(SKIPPED, ended.reason())
-    found = json.loads(output.read_text("utf-8")) if output.exists() else {}
-    return Outcome.of(ended, {"warpgroups": found})
+    return _of_its_own(run, "warpgroups")
 
 
 def measure_zero_copy(run: Run) -> Outcome:
     """Whether one person's frames are answered sooner without copies."""
-    output = run.output / "zero_copy.json"
+    return _of_its_own(run, "zero_copy")
+
+
+def _of_its_own(run: Run, name: str) -> Outcome:
+    """A measurement by a program of that name, in a process of its own."""
+    output = run.output / f"{name}.json"
     output.unlink(missing_ok=True)
-    command = run.module("vp3d_bench.zero_copy", str(bundle_of(run)), "-o", str(output))
-    ended = run.shell.call(command, "zero_copy", env=_SAME_NUMBERS)
+    command = run.module(f"vp3d_bench.{name}", str(bundle_of(run)), "-o", str(output))
+    ended = run.shell.call(command, name, env=_SAME_NUMBERS)
     if ended.code == _NO_ENGINES:
         return Outcome(SKIPPED, ended.reason())
     found = json.loads(output.read_text("utf-8")) if output.exists() else {}
-    return Outcome.of(ended, {"zero_copy": found})
+    return Outcome.of(ended, {name: found})
 
 
 def bundle_of(run: Run) -> Path:
