@@ -36,7 +36,7 @@ _PRODUCT = re.compile(r"\.level([1-9]\d*)\.(conv|mix)(?![a-z_])")
 
 
 # One layer that stands for many, of which only the ends are listed.
-_OPAQUE = re.compile(r"ForeignNode|Myelin", re.I)
+_OPAQUE = re.compile(r"ForeignNode|Myelin|__myl|^kgen$", re.I)
 # A plan holds the weights, and hardly more than as much again in kernels.
 _LARGEST_SHARE = 1.5
 
@@ -86,11 +86,16 @@ def precision_problem(
         return None
     # Quantising by itself is no arithmetic in 8 bits.
     able = [layer for layer in working if not _QUANTISES.search(layer.kind)]
-    if not any(precision in layer.types for layer in able):
+    saying = [layer for layer in able if precision in layer.types]
+    # A merged layer that says int8 may have merged the quantising alone.
+    too_large = plan_bytes > _LARGEST_SHARE * weights_bytes
+    if precision == "int8" and too_large and all(layer.is_opaque for layer in saying):
+        saying = []
+    if not saying:
         found = ", ".join(sorted({kind for layer in working for kind in layer.types}))
         if not any(layer.is_opaque for layer in working):
             return f"no layer computes in {precision}: the builder chose {found}"
-        if plan_bytes > _LARGEST_SHARE * weights_bytes:
+        if too_large:
             return (
                 f"its layers say {found} alone, and it has {plan_bytes} bytes where weights in "
                 f"{precision} have {weights_bytes}"

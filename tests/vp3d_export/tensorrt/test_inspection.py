@@ -90,3 +90,13 @@ def test_layers_that_were_merged_into_one_are_judged_by_the_engines_size() -> No
     problem = precision_problem(merged, "fp16", plan_bytes=68, weights_bytes=34)
     assert "has 68 bytes where weights in fp16 have 34" in (problem or "")
     assert precision_problem(merged, "fp32") is None
+
+
+def test_a_merged_layer_that_only_quantises_is_no_int8() -> None:
+    """Its size tells: weights that stayed half precision are twice as large."""
+    merged = layer("__myl_MulRouMaxMinCas", "kgen", a="fp16", b="int8")
+    product = layer("__myl_Fc", "kgen", a="fp16")
+    assert precision_problem([merged, product], "int8", 105, 100) is None
+    assert "fp16" in (precision_problem([merged, product], "int8", 210, 100) or "")
+    told = layer("pose.level1.conv", "gemm", a="int8")
+    assert precision_problem([merged, told], "int8", 210, 100) is None
