@@ -45,6 +45,12 @@ VP3D_CLIP_NARROW(vp3d_clip_narrow_f32, vp3d::cuda::Number::f32)
 VP3D_CLIP_NARROW(vp3d_clip_narrow_f16, vp3d::cuda::Number::f16)
 VP3D_CLIP_NARROW(vp3d_clip_narrow_i8, vp3d::cuda::Number::i8)
 
+// Whether group kernels can be launched, by whether it is there: code of other architectures, and PTX
+// of plain 90 that a driver compiles for Hopper, have them by name and end in a trap.
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+extern "C" __global__ void vp3d_warpgroups() {}
+#endif
+
 extern "C" __global__ void __launch_bounds__(vp3d::cuda::kFrameThreads)
     vp3d_clip_prepare(const __grid_constant__ ClipFrames frames) {
   const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;

@@ -97,7 +97,7 @@ class DeviceGroupWarp : public DeviceClipWarp {
     else
       multiply_group_bytes(sums, a, b);
 #else
-    __trap();  // plans do not take these kernels elsewhere
+    __trap();  // engines ask for vp3d_warpgroups (clip.cu) first
 #endif
   }
 

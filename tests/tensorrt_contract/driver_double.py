@@ -65,6 +65,8 @@ class FakeCudaDriver:
         self.foreign: bytes | None = None
         # Kernels that the module lacks, by what their names hold.
         self.without: str | None = None
+        # Modules hold PTX of plain 90 alone: kernels for warpgroups are there by name, and trap.
+        self.plain_ptx = False
         self._seed = 0
 
     def cuStreamBeginCapture_v2(self, stream: int, mode: int) -> int:  # noqa: N802
@@ -142,7 +144,7 @@ class FakeCudaDriver:
         if module.value not in self._gpu.modules:
             return self.INVALID
         lacks = self.without is not None and self.without in name.decode()
-        if lacks or simulated_kernels.parameter_sizes(name.decode()) is None:
+        if lacks or not self._is_there(name.decode()):
             return self.NOT_FOUND
         function._obj.value = self._gpu.new_handle()
         self._functions[function._obj.value] = name.decode()
@@ -171,6 +173,15 @@ class FakeCudaDriver:
 
     def cuLaunchCooperativeKernel(self, *arguments: Any) -> int:  # noqa: N802
         return self._launch(True, *arguments)
+
+    def _is_there(self, name: str) -> bool:
+        if name == "vp3d_warpgroups":
+            return self._has_warpgroups
+        return simulated_kernels.parameter_sizes(name) is not None
+
+    @property
+    def _has_warpgroups(self) -> bool:
+        return self._gpu.compute_capability == (9, 0) and not self.plain_ptx
 
     def _launch(self, cooperative: bool, function: ctypes.c_void_p, *rest: Any) -> int:
         *shape, shared_bytes, stream, addresses = rest
@@ -201,6 +212,8 @@ class FakeCudaDriver:
         kept = (ctypes.c_void_p * len(copies))(*map(ctypes.addressof, copies))
 
         def run() -> None:
+            if "_group_" in launched.kernel and not self._has_warpgroups:
+                raise CudaFaultError(f"{launched.kernel}: a trap")
             assert len(copies) == len(kept)  # which keeps them
             self._seed += 1
             problem = simulated_kernels.launch(

@@ -91,6 +91,12 @@ class CudaEngine:
         self._closed = False
         with self.gpu.active():
             self._kernels = Kernels(self.gpu)
+            try:
+                if warpgroups:
+                    self._kernels.check_warpgroups()
+            except BaseException:
+                self._kernels.close()
+                raise
 
     @property
     def lags(self) -> Sequence[int]:

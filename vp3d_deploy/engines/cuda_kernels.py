@@ -30,6 +30,9 @@ _SHARED_BYTES, _SHARED_BYTES_UNASKED = 8, 48 << 10
 # The only GPUs whose warpgroups multiply together (wgmma), and in what there are kernels for them.
 _WARPGROUPS = "9.0"
 _WARPGROUP_PRECISIONS = ("fp16", "int8")
+# It does nothing; machine code that has it has kernels for warpgroups (kernels/cuda/clip.cu).
+_WARPGROUP_MARK = "vp3d_warpgroups"
+_NOT_FOUND = 500  # CUDA_ERROR_NOT_FOUND
 
 
 def fatbin() -> bytes:
@@ -43,7 +46,7 @@ def fatbin() -> bytes:
 
 
 def has_warpgroups(gpu: Gpu, precision: str) -> bool:
-    """Are there kernels for this GPU's warpgroups in this precision?"""
+    """Are there kernels for this GPU's warpgroups in this precision, where all were built?"""
     return gpu.compute_capability == _WARPGROUPS and precision in _WARPGROUP_PRECISIONS
 
 
@@ -88,17 +91,34 @@ class Kernels:
                 self._shared[name] = shared_bytes
             return self._functions[name]
 
-    def _found(self, name: str) -> ctypes.c_void_p:
-        handle = ctypes.c_void_p()
+    def check_warpgroups(self) -> None:
+        """Raises GpuError where kernels for warpgroups are not among the code that was loaded, and
+        would end in a trap: where they were not built, or the driver was told to compile PTX."""
         try:
-            call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
+            self._handle(_WARPGROUP_MARK)
+        except CudaDriverError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            raise GpuError(
+                "the CUDA kernels that were installed have no machine code of sm_90a, which the "
+                "kernels for warpgroups are; install vp3d-deploy again with "
+                "-C cmake.define.CMAKE_CUDA_ARCHITECTURES=90a-real, or take warpgroups=False"
+            ) from error
+
+    def _handle(self, name: str) -> ctypes.c_void_p:
+        handle = ctypes.c_void_p()
+        call("cuModuleGetFunction", ctypes.byref(handle), self._module, name.encode())
+        return handle
+
+    def _found(self, name: str) -> ctypes.c_void_p:
+        try:
+            return self._handle(name)
         except CudaDriverError as error:
             raise CudaDriverError(
                 f"the CUDA kernels that were installed have no {name} ({error}); install "
                 "vp3d-deploy again",
                 error.code,
             ) from error
-        return handle
 
     def blocks_at_once(self, name: str, threads: int, shared_bytes: int) -> int:
         """How many blocks of a launch a multiprocessor holds at the same time."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
-from cuda_doubles import Cuda, People, assert_close, opened_cuda, skip_without_grid
-from stored_networks import random_clips
-from tensorrt_contract.gpu_double import FakeGpu
+from pathlib import Path
 
+import pytest
+from cuda_doubles import FATBIN, Cuda, People, assert_close, opened_cuda, skip_without_grid
+from stored_networks import random_clips, stored_networks
+from tensorrt_contract.gpu_double import FakeGpu
+from tensorrt_contract.installed import install_gpu
+
+from vp3d_deploy.engines import cuda_kernels, open_engine
 from vp3d_deploy.engines.gpu import GpuError
 from vp3d_deploy.spec import ModelSpec
 
@@ -57,3 +61,32 @@ def test_they_are_refused_where_there_are_none() -> None:
         refused = pytest.raises(GpuError, match=found)
         with refused, opened_cuda(SPEC, precision, gpu=gpu, warpgroups=True):
             pass
+
+
+def test_they_are_refused_where_only_ptx_was_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has them by name; nothing is left of an engine that was refused."""
+    gpu = hopper()
+    driver = install_gpu(monkeypatch, gpu)
+    monkeypatch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
+    driver.plain_ptx = True
+    bundle = stored_networks(tmp_path, SPEC, "fp16").bundle
+    with pytest.raises(GpuError, match=r"no machine code of sm_90a.*90a-real, or take warpgroups="):
+        open_engine(bundle, "cuda", "fp16", warpgroups=True)
+    assert gpu.leaks == {}
+    assert gpu.stack == []
+    open_engine(bundle, "cuda", "fp16").close()
+
+
+def test_another_fault_is_not_taken_for_a_lack_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = hopper()
+    driver = install_gpu(monkeypatch, gpu)
+    monkeypatch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
+    monkeypatch.setattr(driver, "cuModuleGetFunction", lambda *_: driver.INVALID)
+    bundle = stored_networks(tmp_path, SPEC, "fp16").bundle
+    with pytest.raises(GpuError, match="cuModuleGetFunction failed: CUDA_ERROR_INVALID_VALUE"):
+        open_engine(bundle, "cuda", "fp16", warpgroups=True)
+    assert gpu.leaks == {}
