@@ -52,6 +52,7 @@ class Stream:
     def step(self, keypoints: np.ndarray, answers: tuple[np.ndarray, ...]) -> None:
         """(n_rows, J_in, F) -> (n_rows, J_out, 3)."""
 
+    def prepare(self) -> None: ...
     def close(self) -> None: ...
 
 class CudaDevice:

@@ -44,6 +44,7 @@ void Stream::step(const float* keypoints, const std::vector<float*>& answers) {
   check_answers(state_->engine(), answers);
   state_->step(keypoints, answers);
 }
+void Stream::prepare() { state_->prepare(); }
 
 Engine::Engine(const std::string& weights_file, std::vector<Network> networks, Precision precision,
                EngineOptions options)

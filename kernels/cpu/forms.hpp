@@ -40,6 +40,7 @@ class Passes {
 
   void resize(std::size_t phase, std::int64_t capacity);
   ColumnTable& table(std::size_t phase, std::size_t network) { return tables_[phase][network]; }
+  LayerCall& call(std::size_t phase, std::size_t network) { return phases_[phase].calls[network]; }
   // The table's first `n` columns are this pass's.
   void set_columns(std::size_t phase, std::size_t network, std::int64_t n);
 

@@ -63,7 +63,7 @@ VP3D_FLATTEN std::int64_t multiply_adds(std::int64_t repeats, float* sink) {
   for (std::int64_t i = 0; i < repeats; ++i) {
     // What might be something else each time, so that nothing is computed once for all.
     __asm__ volatile("" : "+r"(columns.at), "+r"(w), "+r"(count));
-    Full::add(one, w, 0, columns, count, [](const typename P::Weight*) {});
+    Full::template add<Full::kChains>(one, w, 0, columns, count, [](const typename P::Weight*) {});
   }
   typename P::Sum total = P::zero();
   unroll<P::kColumns>([&](auto n) {
@@ -77,6 +77,7 @@ template <class S>
 constexpr KernelSet kernel_set(const char* name) {
   return {name,
           S::kVectors * S::kLanes,
+          S::kInPlaceColumns,
           &layer_kernel<FloatProduct<S, float>>,
           &layer_kernel<FloatProduct<S, Half>>,
           &layer_kernel<Int8Product<S>>,

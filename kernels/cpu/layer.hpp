@@ -51,6 +51,12 @@ struct LayerCall {
   // `quantum`: min(round(output / quantum), 127).
   std::uint8_t* const* quantised = nullptr;
   float quantum = 1.0F;
+  // A sum in two calls, for up to `KernelSet::in_place_columns` columns: one adds up some taps and
+  // leaves its sums in `kept_sums`, another begins with them and adds the others. Each column's
+  // array has `rows` numbers of the kind that the kernel sums in: float32, or int32 for i8.
+  const std::int64_t* left_out = nullptr;  // (taps,) or none: without so many of the first columns
+  void* const* first_sums = nullptr;       // (n_columns,) or none
+  void* const* kept_sums = nullptr;        // (n_columns,) or none; then nothing else is written
 };
 
 // Work space of one thread: the sums of a group of panels over a chunk of columns while they are
@@ -68,6 +74,7 @@ using LayerKernel = void (*)(const LayerCall& call, const Share& share, std::byt
 struct KernelSet {
   const char* name;
   std::int64_t panel_rows;
+  std::int64_t in_place_columns;  // that are read where they lie, at most
   LayerKernel f32;
   LayerKernel f16;
   LayerKernel i8;

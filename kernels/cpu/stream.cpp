@@ -69,7 +69,14 @@ StreamState::StreamState(std::shared_ptr<EngineState> engine, std::int64_t lag)
     : engine_(std::move(engine)),
       plan_(stream_plan(engine_->spec(), lag)),
       layout_(engine_->weights->networks(), plan_),
-      passes_(engine_->weights->networks()) {}
+      passes_(engine_->weights->networks()),
+      ahead_phases_(1) {
+  for (const cpu::PackedNetwork& network : engine_->weights->networks()) {
+    std::vector<cpu::AheadLevel>& levels = ahead_.emplace_back();
+    for (std::size_t level = 0; level < plan_.levels.size(); ++level)
+      levels.emplace_back(network, level, plan_.levels[level], engine_->kernels.in_place_columns);
+  }
+}
 
 void StreamState::add_rows(std::int64_t count) {
   if (count < 0)
@@ -78,6 +85,7 @@ void StreamState::add_rows(std::int64_t count) {
   for (Row& row : added) row.memory = cpu::allocate(layout_.bytes);
   rows_.reserve(rows_.size() + added.size());
   std::move(added.begin(), added.end(), std::back_inserter(rows_));
+  if (count > 0) prepared_ = false;
 }
 
 void StreamState::remove_rows(const std::vector<std::int64_t>& rows) {
@@ -88,6 +96,7 @@ void StreamState::remove_rows(const std::vector<std::int64_t>& rows) {
                               std::to_string(n_rows()) + " rows, counted from 0");
     gone[static_cast<std::size_t>(row)] = true;
   }
+  if (!rows.empty()) prepared_ = false;
   std::size_t kept = 0;
   for (std::size_t i = 0; i < rows_.size(); ++i)
     if (!gone[i]) std::swap(rows_[kept++], rows_[i]);
@@ -178,6 +187,44 @@ void StreamState::point_shrink(std::size_t network) {
   }
 }
 
+void StreamState::point_ahead(std::size_t network, std::size_t level) {
+  cpu::AheadLevel& ahead = ahead_[network][level];
+  const bool bytes_in = engine_->weights->networks()[network].levels[level].conv.layer.type ==
+                        cpu::WeightType::i8;
+  for (std::size_t c = 0; c < ahead.columns(); ++c) {
+    const std::vector<Tap>& taps = plan_.levels[level].columns[c].taps;
+    for (std::size_t row = 0; row < rows_.size(); ++row)
+      for (std::size_t tap = 0; tap < static_cast<std::size_t>(ahead.taps(c)); ++tap)
+        ahead.input(c, row, tap) = below(rows_[row], network, level, taps[tap], bytes_in);
+  }
+}
+
+void StreamState::prepare() {
+  // What a stream's first frame reads as its past is that frame itself.
+  const auto fresh = [](const Row& row) { return row.frames == 0; };
+  if (prepared_ || rows_.empty() || std::any_of(rows_.begin(), rows_.end(), fresh)) return;
+  const std::vector<cpu::PackedNetwork>& networks = engine_->weights->networks();
+  cpu::Phase& phase = ahead_phases_[0];
+  if (ahead_reserved_ != rows_.size()) {
+    phase.products.clear();
+    phase.calls.clear();
+    for (std::size_t level = 0; level < plan_.levels.size(); ++level)
+      for (std::size_t network = 0; network < networks.size(); ++network) {
+        cpu::AheadLevel& ahead = ahead_[network][level];
+        ahead.resize(n_rows());
+        if (ahead.columns() == 0) continue;
+        phase.products.push_back(&networks[network].levels[level].conv);
+        phase.calls.push_back(ahead.sum());
+      }
+    ahead_reserved_ = rows_.size();
+  }
+  if (phase.products.empty()) return;
+  for (std::size_t network = 0; network < networks.size(); ++network)
+    for (std::size_t level = 0; level < plan_.levels.size(); ++level) point_ahead(network, level);
+  engine_->run(ahead_phases_);
+  prepared_ = true;
+}
+
 void StreamState::step(const float* keypoints, const std::vector<float*>& answers) {
   if (rows_.empty()) return;
   reserve();
@@ -191,10 +238,16 @@ void StreamState::step(const float* keypoints, const std::vector<float*>& answer
   }
   const std::vector<cpu::PackedNetwork>& networks = engine_->weights->networks();
   for (std::size_t network = 0; network < networks.size(); ++network) {
-    for (std::size_t level = 0; level < plan_.levels.size(); ++level) point_level(network, level);
+    for (std::size_t level = 0; level < plan_.levels.size(); ++level) {
+      point_level(network, level);
+      cpu::LayerCall& conv = passes_.call(cpu::Passes::conv_phase(level), network);
+      if (prepared_ && ahead_[network][level].columns() > 0) ahead_[network][level].begin(conv);
+      else cpu::AheadLevel::forget(conv);
+    }
     point_shrink(network);
   }
   engine_->run(passes_.phases());
+  prepared_ = false;
   for (std::size_t i = 0; i < rows_.size(); ++i) {
     for (std::size_t network = 0; network < networks.size(); ++network) {
       const auto size = static_cast<std::size_t>(networks[network].shrink.answers);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "ahead.hpp"
 #include "forms.hpp"
 #include "vp3d/plan.hpp"
 
@@ -43,6 +44,7 @@ class StreamState {
   void add_rows(std::int64_t count);
   void remove_rows(const std::vector<std::int64_t>& rows);
   void step(const float* keypoints, const std::vector<float*>& answers);
+  void prepare();
 
  private:
   struct Row {
@@ -53,6 +55,7 @@ class StreamState {
   void reserve();
   void point_level(std::size_t network, std::size_t level);
   void point_shrink(std::size_t network);
+  void point_ahead(std::size_t network, std::size_t level);
   // A column that level `level` reads, float32 or quantised; level 0 reads the input.
   std::byte* below(const Row& row, std::size_t network, std::size_t level, Tap tap,
                    bool quantised) const;
@@ -66,6 +69,10 @@ class StreamState {
   cpu::Passes passes_;
   std::vector<Row> rows_;
   std::size_t reserved_ = 0;  // rows that the passes' tables have room for
+  std::vector<std::vector<cpu::AheadLevel>> ahead_;  // by network, by level
+  std::vector<cpu::Phase> ahead_phases_;             // one, of all levels with columns
+  std::size_t ahead_reserved_ = 0;
+  bool prepared_ = false;  // the sums are those of the next frame
 };
 
 }  // namespace vp3d::detail

@@ -66,7 +66,10 @@ struct Tile {
   // Independent sums per output, where few columns alone would wait for the multiplier's latency.
   // As many for a panel that is left over as for a pair: answers do not depend on how many threads
   // share the panels, to the last bit.
-  static constexpr int kChains = kPaired ? std::max(1, P::chains(N) / 2) : P::chains(N);
+  static constexpr int chains_of(int columns) {
+    return kPaired ? std::max(1, P::chains(columns) / 2) : P::chains(columns);
+  }
+  static constexpr int kChains = chains_of(N);
 
   // Adds the products of element k of every column with its weights, in each of M panels that lie
   // `apart` weights from each other.
@@ -107,27 +110,27 @@ struct Tile {
   }
 
   // fetch: called for every kUnrolled elements.
-  template <int M, class Columns, class Fetching>
+  template <int kOwnChains, int M, class Columns, class Fetching>
   static VP3D_INLINE void add(Sums (&sums)[M], const Weight* weights, std::int64_t apart,
                               const Columns& columns, std::int64_t count,
                               const Fetching& fetch) {
-    Sums chains[kChains][M];
+    Sums chains[kOwnChains][M];
     unroll<M>([&](auto m) {
       chains[0][m] = sums[m];
-      unroll<kChains - 1>([&](auto c) { clear(chains[c + 1][m]); });
+      unroll<kOwnChains - 1>([&](auto c) { clear(chains[c + 1][m]); });
     });
     std::int64_t k = 0;
     for (; k + kUnrolled <= count; k += kUnrolled) {
       fetch(weights);
       unroll<kUnrolled>([&](auto u) {
-        add_element(chains[u % kChains], weights + u * kWeights, apart, columns, k + u);
+        add_element(chains[u % kOwnChains], weights + u * kWeights, apart, columns, k + u);
       });
       weights += kUnrolled * kWeights;
     }
     for (; k < count; ++k, weights += kWeights)
       add_element(chains[0], weights, apart, columns, k);
     unroll<M>([&](auto m) {
-      unroll<kChains - 1>([&](auto c) {
+      unroll<kOwnChains - 1>([&](auto c) {
         unroll<N>([&](auto n) {
           unroll<S::kVectors>([&](auto v) {
             chains[0][m].at[n][v] = P::add(chains[0][m].at[n][v], chains[c + 1][m].at[n][v]);
@@ -149,6 +152,29 @@ struct Tile {
     });
   }
 
+  // The same for all but the first kLeftOut columns, whose sums stay as they are.
+  template <int kLeftOut, int M, class Fetching>
+  static VP3D_INLINE void add_without(Sums (&sums)[M], const Weight* weights, std::int64_t apart,
+                                      const ColumnsInPlace<Element, N>& columns,
+                                      std::int64_t count, const Fetching& fetch) {
+    constexpr int kRest = N - kLeftOut;
+    using Rest = Tile<P, kRest>;
+    typename Rest::Sums rest[M];
+    ColumnsInPlace<Element, kRest> own;
+    unroll<kRest>([&](auto n) {
+      own.at[n] = columns.at[n + kLeftOut];
+      unroll<M>([&](auto m) {
+        unroll<S::kVectors>([&](auto v) { rest[m].at[n][v] = sums[m].at[n + kLeftOut][v]; });
+      });
+    });
+    Rest::template add<chains_of(kRest)>(rest, weights, apart, own, count, fetch);
+    unroll<kRest>([&](auto n) {
+      unroll<M>([&](auto m) {
+        unroll<S::kVectors>([&](auto v) { sums[m].at[n + kLeftOut][v] = rest[m].at[n][v]; });
+      });
+    });
+  }
+
   // M whole panels, one after another, for the call's only N columns, read where they lie.
   template <int M>
   static VP3D_FLATTEN void in_place(const LayerCall& call, const Weight* weights,
@@ -157,21 +183,60 @@ struct Tile {
     const std::int64_t count = layer.tap_inputs / P::kInputs;
     const std::int64_t apart = layer.taps * count * kWeights;
     Sums sums[M];
-    unroll<M>([&](auto m) { clear(sums[m]); });
-    const auto fetch = [apart](const Weight* now) {
+    unroll<M>([&](auto m) {
+      if (call.first_sums == nullptr) return clear(sums[m]);
+      load_sums(sums[m], [&](auto n) { return stored(call.first_sums, n, row + m * kPanel); });
+    });
+    // Taps that no column needs come first or last.
+    std::int64_t begin = 0, end = layer.taps;
+    if (call.left_out != nullptr) {
+      while (begin < end && call.left_out[begin] == N) ++begin;
+      while (end > begin && call.left_out[end - 1] == N) --end;
+    }
+    weights += begin * count * kWeights;
+    const Weight* const last = weights + (end - begin) * count * kWeights;
+    const std::int64_t to_next = M * apart - (last - weights);
+    const auto fetch = [=](const Weight* now) {
+      const Weight* soon = now + kPrefetchBytes / static_cast<std::int64_t>(sizeof(Weight));
+      if (soon >= last) soon += to_next;
       unroll<M>([&](auto m) {
-        const char* soon = reinterpret_cast<const char*>(now + m * apart) + kPrefetchBytes;
-        unroll<kLines>([&](auto line) { S::prefetch(soon + line * kLineBytes); });
+        const char* at = reinterpret_cast<const char*>(soon + m * apart);
+        unroll<kLines>([&](auto line) { S::prefetch(at + line * kLineBytes); });
       });
     };
-    for (std::int64_t tap = 0; tap < layer.taps; ++tap, weights += count * kWeights) {
+    for (std::int64_t tap = begin; tap < end; ++tap, weights += count * kWeights) {
       ColumnsInPlace<Element, N> columns;
       unroll<N>([&](auto n) {
         columns.at[n] = static_cast<const Element*>(call.inputs[n * layer.taps + tap]);
       });
-      add(sums, weights, apart, columns, count, fetch);
+      const std::int64_t left_out = call.left_out == nullptr ? 0 : call.left_out[tap];
+      if (left_out == 0) add<kChains>(sums, weights, apart, columns, count, fetch);
+      unroll<N - 1>([&](auto n) {
+        if (left_out == n + 1) add_without<n + 1>(sums, weights, apart, columns, count, fetch);
+      });
     }
-    unroll<M>([&](auto m) { finish(call, row + m * kPanel, 0, sums[m]); });
+    unroll<M>([&](auto m) {
+      if (call.kept_sums == nullptr) return finish(call, row + m * kPanel, 0, sums[m]);
+      store_sums(sums[m], [&](auto n) { return stored(call.kept_sums, n, row + m * kPanel); });
+    });
+  }
+
+  static VP3D_INLINE Stored* stored(void* const* sums, std::int64_t column, std::int64_t row) {
+    return static_cast<Stored*>(sums[column]) + row;
+  }
+
+  // at(n): where column n's sums are in memory.
+  template <class At>
+  static VP3D_INLINE void load_sums(Sums& sums, const At& at) {
+    unroll<N>([&](auto n) {
+      unroll<S::kVectors>([&](auto v) { sums.at[n][v] = P::load_sum(at(n) + v * S::kLanes); });
+    });
+  }
+  template <class At>
+  static VP3D_INLINE void store_sums(const Sums& sums, const At& at) {
+    unroll<N>([&](auto n) {
+      unroll<S::kVectors>([&](auto v) { P::store_sum(at(n) + v * S::kLanes, sums.at[n][v]); });
+    });
   }
 
   // All panels of a share.
@@ -192,28 +257,16 @@ struct Tile {
                                   bool first, bool last, Stored* partial, Fetch fetch) {
     Sums one[1];
     Sums& sums = one[0];
-    if (first) {
-      clear(sums);
-    } else {
-      unroll<N>([&](auto n) {
-        unroll<S::kVectors>([&](auto v) {
-          sums.at[n][v] = P::load_sum(partial + (n * S::kVectors + v) * S::kLanes);
-        });
-      });
-    }
-    add(one, weights, 0, ColumnsPacked<Element, N>{elements}, count, [&fetch](const Weight*) {
+    const auto stored = [partial](auto n) { return partial + n * kPanel; };
+    if (first) clear(sums);
+    else load_sums(sums, stored);
+    add<kChains>(one, weights, 0, ColumnsPacked<Element, N>{elements}, count,
+                 [&fetch](const Weight*) {
       for (int line = 0; line < fetch.lines; ++line) S::prefetch_l2(fetch.at + line * kLineBytes);
       fetch.at += fetch.lines * kLineBytes;
     });
-    if (last) {
-      finish(call, row, column, sums);
-    } else {
-      unroll<N>([&](auto n) {
-        unroll<S::kVectors>([&](auto v) {
-          P::store_sum(partial + (n * S::kVectors + v) * S::kLanes, sums.at[n][v]);
-        });
-      });
-    }
+    if (last) finish(call, row, column, sums);
+    else store_sums(sums, stored);
   }
 };
 

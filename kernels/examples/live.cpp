@@ -64,6 +64,9 @@ class Live {
     std::cout << std::endl;  // and not later: someone waits for it
   }
 
+  // Uses the time until the next line.
+  void prepare() { stream_.prepare(); }
+
  private:
   vp3d::Stream stream_;
   const std::int64_t lag_;
@@ -83,6 +86,7 @@ void run(const std::string& bundle, vp3d::Precision precision, std::int64_t lag)
   for (std::string line; std::getline(std::cin, line);) {
     frame = frame_from(line, static_cast<std::size_t>(spec.joints_in * spec.features));
     live.push(frame);
+    live.prepare();
   }
   // What is still out is the answers to the end of a clip whose last frame stays.
   for (std::int64_t i = 0; i < lag && !frame.empty(); ++i) live.push(frame);

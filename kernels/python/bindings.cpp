@@ -102,6 +102,12 @@ void PyStream::step(nb::handle keypoints, nb::tuple answers) {
   if (rows > 0) stream_->step(input.data(), outputs_);
 }
 
+void PyStream::prepare() {
+  const Use use(*this);
+  const nb::gil_scoped_release released;
+  stream_->prepare();
+}
+
 void PyStream::close() {
   if (stream_ == nullptr) return;
   const Use use(*this);

@@ -25,6 +25,7 @@ class PyStream {
   void add_rows(std::int64_t count);
   void remove_rows(const std::vector<std::int64_t>& rows);
   void step(nanobind::handle keypoints, nanobind::tuple answers);
+  void prepare();
   void close();
 
  private:

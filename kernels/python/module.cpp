@@ -62,6 +62,7 @@ void bind_stream(nb::module_& module) {
       .def("add_rows", &PyStream::add_rows, "count"_a)
       .def("remove_rows", &PyStream::remove_rows, "rows"_a)
       .def("step", &PyStream::step, "keypoints"_a, "answers"_a)
+      .def("prepare", &PyStream::prepare)
       .def("close", &PyStream::close);
 }
 

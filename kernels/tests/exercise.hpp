@@ -49,6 +49,8 @@ inline bool exercise_engine(const std::string& path, const Network& network, Pre
     const std::vector<float> frame(static_cast<std::size_t>(spec.joints_in * spec.features), 0.5F);
     std::vector<float> pose(static_cast<std::size_t>(spec.joints_out * 3));
     stream.step(frame.data(), {pose.data()});
+    stream.prepare();
+    stream.step(frame.data(), {pose.data()});
     return true;
   } catch (const WeightsError&) {
     return false;

@@ -67,6 +67,7 @@ class Bench {
 
   const ModelSpec& spec() const { return networks_[0].spec; }
   Engine& engine() { return engine_; }
+  Precision precision() const { return precision_; }
 
   // Room for `count` answers of each network.
   std::vector<float*> room(std::int64_t count) {
@@ -163,6 +164,68 @@ void check_stream(Bench& bench, std::int64_t lag) {
   bench.check(comparison, ("stream at lag " + std::to_string(lag)).c_str());
 }
 
+// One stream, of which most frames are prepared for, and one of the same frames without.
+void check_prepared(Bench& bench, std::int64_t lag) {
+  const ModelSpec& spec = bench.spec();
+  Random random(5);
+  Stream stream = bench.engine().open_stream(lag), plain = bench.engine().open_stream(lag);
+  stream.add_rows(1);
+  plain.add_rows(1);
+  stream.prepare();  // nothing is known yet
+  Floats seen, answers, without;
+  Comparison comparison;
+  const auto keep = [&](Floats& all, const std::vector<float*>& room) {
+    all.insert(all.end(), room[0], room[0] + spec.joints_out * 3);
+  };
+  for (std::int64_t t = 0; t < 2 * spec.receptive_field() + 5; ++t) {
+    const Floats keypoints = random_keypoints(spec, 1, random);
+    seen.insert(seen.end(), keypoints.begin(), keypoints.end());
+    std::vector<float*> room = bench.room(1);
+    plain.step(keypoints.data(), room);
+    keep(without, room);
+    room = bench.room(1);
+    stream.step(keypoints.data(), room);
+    keep(answers, room);
+    if (t >= lag) bench.compare(comparison, 0, live_window(spec, seen, lag));
+    for (std::int64_t calls = t % 4; calls > 0; --calls) stream.prepare();
+  }
+  bench.check(comparison, ("prepared stream at lag " + std::to_string(lag)).c_str());
+  // A level's only column is summed in the same order, whether at once or in two calls.
+  if (lag == spec.lookahead()) CHECK(answers == without);
+}
+
+// Rows that come and go between `prepare` and the next frame.
+void check_prepared_rows(Bench& bench) {
+  const ModelSpec& spec = bench.spec();
+  Random random(6);
+  Stream stream = bench.engine().open_stream(spec.lookahead());
+  std::vector<Stream> alone;
+  for (int t = 0; t < 12; ++t) {
+    if (t == 0 || t == 3 || t == 8) {
+      stream.add_rows(1);
+      alone.push_back(bench.engine().open_stream(spec.lookahead()));
+      alone.back().add_rows(1);
+    }
+    if (t == 6) {
+      stream.remove_rows({0});
+      alone.erase(alone.begin());
+    }
+    const Floats keypoints = random_keypoints(spec, stream.n_rows(), random);
+    const auto answers = static_cast<std::size_t>(spec.joints_out * 3);
+    const auto frame = static_cast<std::size_t>(spec.joints_in * spec.features);
+    std::vector<float*> room = bench.room(stream.n_rows());
+    stream.step(keypoints.data(), room);
+    const Floats together(room[0], room[0] + alone.size() * answers);
+    for (std::size_t row = 0; row < alone.size(); ++row) {
+      room = bench.room(1);
+      alone[row].step(keypoints.data() + row * frame, room);
+      for (std::size_t i = 0; i < answers; ++i)
+        CHECK(std::fabs(together[row * answers + i] - room[0][i]) <= 1e-5);
+    }
+    stream.prepare();
+  }
+}
+
 void check_everything() {
   int turn = 0;
   for (const std::string& isa : vp3d::available_isas()) {
@@ -176,7 +239,11 @@ void check_everything() {
         CHECK_EQUAL(bench.engine().threads(), options.threads);
         check_clips(bench);
         const std::int64_t full = bench.spec().lookahead();
-        for (const std::int64_t lag : {std::int64_t{0}, full / 3, full}) check_stream(bench, lag);
+        for (const std::int64_t lag : {std::int64_t{0}, full / 3, full}) {
+          check_stream(bench, lag);
+          check_prepared(bench, lag);
+        }
+        if (precision == Precision::fp32) check_prepared_rows(bench);
       }
     }
   }

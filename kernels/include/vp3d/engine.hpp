@@ -78,6 +78,12 @@ class Stream {
   // first step has been taken with as many rows.
   void step(const float* keypoints, const std::vector<float*>& answers);
 
+  // Computes what the next frame's answers need of the frames so far, so that the next step has less
+  // to do: at full lag half. For the time between an answer and the camera's next frame; the answers
+  // are the same but for rounding. Does nothing for so many streams that weights are read in blocks,
+  // and while a stream has not seen its first frame. Allocates on the first call with as many rows.
+  void prepare();
+
  private:
   std::unique_ptr<detail::StreamState> state_;
 };
