@@ -40,22 +40,39 @@ def _sanitized(run: Run, tool: str) -> Outcome:
     if program is None:
         return Outcome(SKIPPED, f"{_PROGRAM} was not found on the PATH nor in the CUDA toolkit")
     report, said = run.output / f"{tool}.xml", run.shell.logs / f"{tool}-says.log"
-    for path in (report, said):
+    planted = run.shell.logs / f"{tool}-planted.log"
+    for path in (report, said, planted):
         path.unlink(missing_ok=True)
     run.shell.logs.mkdir(parents=True, exist_ok=True)
-    command = [program, "--tool", tool, "--error-exitcode", str(FOUND_SOMETHING), "--log-file",
-               str(said), *_pytest(run, "gpu and sanitizer", report)]  # fmt: skip
+    fault = [*_under(program, tool, planted), *run.module("vp3d_bench.planted_fault", tool)]
+    planting = run.shell.call(fault, f"{tool}-plants", show=False)
+    command = [*_under(program, tool, said), *_pytest(run, "gpu and sanitizer", report)]
     ended = run.shell.call(command, tool, env=ALONE)
     counts = summaries(said)
     outcome = outcome_of_tests(ended, report)
-    found = {"errors": sum(counts), "summaries": len(counts), **outcome.found}
+    found = {"errors": sum(counts), "summaries": len(counts),
+             "planted_errors": sum(summaries(planted)), **outcome.found}  # fmt: skip
     if sum(counts) or ended.code == FOUND_SOMETHING:
         return Outcome(
             FAILED, f"{tool} found {sum(counts) or 'some'} errors; see {said.name}", found
         )
     if outcome.status == PASSED and not counts:
         return Outcome(FAILED, f"{tool} printed no summary: {ended.reason()}", found)
+    if outcome.status == PASSED and not found["planted_errors"]:
+        return Outcome(
+            FAILED,
+            f"{tool} found nothing in the tests, and not the fault either that was planted for it "
+            f"({planting.reason()}): it does not look at kernels here",
+            found,
+        )
     return Outcome(outcome.status, outcome.reason, found)
+
+
+def _under(program: str, tool: str, log: Path) -> list[str]:
+    """What goes before a command, of which all processes are looked at: some tests start others. It
+    is an error if none of them begins with CUDA."""
+    return [program, "--tool", tool, "--target-processes", "all", "--require-cuda-init", "yes",
+            "--error-exitcode", str(FOUND_SOMETHING), "--log-file", str(log)]  # fmt: skip
 
 
 def find_sanitizer() -> str | None:

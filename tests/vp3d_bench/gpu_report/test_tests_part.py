@@ -97,14 +97,31 @@ GOOD_XML = (
 )
 
 
-def sanitized(folder: Path, tool: str, log: str | None, code: int, xml: str = GOOD_XML) -> Outcome:
-    """The part, where compute-sanitizer leaves this log and returns this code."""
+def sanitized(
+    folder: Path,
+    tool: str,
+    log: str | None,
+    code: int,
+    xml: str = GOOD_XML,
+    planted: str | None = "ERROR SUMMARY: 1 error\n",
+) -> Outcome:
+    """The part, where compute-sanitizer leaves this log of the tests and returns this code, and
+    that log of the fault that is planted for it."""
 
     def answer(command: Sequence[str]) -> int:
         assert command[command.index("--tool") + 1] == tool
+        # Of some tests, the kernels run in a child.
+        assert command[command.index("--target-processes") + 1] == "all"
+        assert command[command.index("--require-cuda-init") + 1] == "yes"
+        at = Path(command[command.index("--log-file") + 1])
+        if "vp3d_bench.planted_fault" in command:
+            assert command[-1] == tool
+            if planted is not None:
+                at.write_text(planted)
+            return 86 if planted else 0
         assert "gpu and sanitizer" in command
         if log is not None:
-            Path(command[command.index("--log-file") + 1]).write_text(log)
+            at.write_text(log)
         report = next(part for part in command if part.startswith("--junitxml="))
         Path(report.partition("=")[2]).write_text(xml)
         return code
@@ -128,6 +145,16 @@ def test_a_clean_run_passes(tmp_path: Path) -> None:
     found = sanitized(tmp_path, "racecheck", CLEAN_RACES, 0)
     assert found.status == PASSED
     assert (found.found["errors"], found.found["summaries"]) == (0, 1)
+    assert found.found["planted_errors"] == 1
+
+
+@pytest.mark.usefixtures("sanitizer")
+@pytest.mark.parametrize("planted", [CLEAN, "", None])
+def test_a_sanitizer_that_sees_no_kernel_does_not_pass(planted: str | None, tmp_path: Path) -> None:
+    """It has nothing to say of the tests' kernels, nor of one that is known to be wrong."""
+    found = sanitized(tmp_path, "memcheck", CLEAN, 0, planted=planted)
+    assert found.status == FAILED
+    assert "not the fault either that was planted" in found.reason
 
 
 @pytest.mark.usefixtures("sanitizer")
