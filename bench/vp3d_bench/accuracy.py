@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vp3d_bench.clips import padded
-from vp3d_bench.contenders.base import SEQUENCE, STREAM, Contender, Runner
+from vp3d_bench.contenders.base import SEQUENCE, STREAM, Contender, PreparingRunner, Runner
 from vp3d_bench.definition import Definition, live_windows
 from vp3d_bench.limits import limits_of
 from vp3d_deploy.engines.base import Output
@@ -113,6 +113,8 @@ def _streamed(runner: Runner, expected: Expected, lag: int) -> Iterator[tuple[in
         result = runner.run(runner.prepare(expected.clips[:, min(newest, last)]))
         if newest - lag in expected.frames:
             yield newest - lag, runner.answer(result)
+        if isinstance(runner, PreparingRunner):
+            runner.between()
 
 
 def _distances(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class Member:
     precision: str
     lag: int | None
     ours: bool
+    prepared: bool = False
 
     @classmethod
     def of(cls, contender: Contender) -> Member:

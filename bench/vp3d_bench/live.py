@@ -72,6 +72,7 @@ def run_paced(
             results[contender.name] = pace(
                 lambda count: stream.push(frames[count % CLIP_FRAMES]),  # noqa: B023
                 camera,
+                between=stream.prepare if contender.prepared else None,
                 progress=lambda done, total: progress(contender.label, done, total),  # noqa: B023
             )
         if power is not None and window is not None:
@@ -100,6 +101,7 @@ def run_soak(
             count,
             subject.bundle.spec.receptive_field + lag,
             lambda done, total: progress(contender.label, done, total),  # noqa: B023
+            prepared=contender.prepared,
         )
     console = Console()
     for contender in streams:

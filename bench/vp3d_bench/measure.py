@@ -19,7 +19,7 @@ from vp3d_bench.power import PowerMeter
 from vp3d_bench.power.frames import energy_of_steps
 from vp3d_bench.push import measure_push
 from vp3d_bench.settings import Settings
-from vp3d_bench.stage import Stage, close_all, people_in_words, steps
+from vp3d_bench.stage import Stage, betweens, close_all, people_in_words, steps, whole_frames
 from vp3d_bench.statistics import Spread
 from vp3d_bench.subject import Subject
 from vp3d_bench.turns import Probe, Step, take_turns
@@ -92,11 +92,15 @@ class Run:
             {**steps(ready, expected), **floors},
             self.settings.latency,
             self._arithmetic(document, 1),
+            betweens(ready),
             progress=self._part("1 person"),
         )
         if self.meter is not None:
             document.power = energy_of_steps(
-                steps(ready, expected), self.meter, self.settings.energy_s, self._part("energy")
+                whole_frames(ready, expected),
+                self.meter,
+                self.settings.energy_s,
+                self._part("energy"),
             )
         close_all(ready)
         document.take_latency(1, timed)
@@ -104,7 +108,8 @@ class Run:
 
     def _crowd(self, document: Document, people: int) -> None:
         """Several people in one call, beside the arithmetic."""
-        members = [one for one in self._timed(document) if self._affordable(document, one, people)]
+        members = [one for one in self._timed(document)
+                   if not one.prepared and self._affordable(document, one, people)]  # fmt: skip
         if not members:
             return
         streams = [one for one in members if one.form == STREAM]
@@ -162,7 +167,8 @@ class Run:
             document.gpu_ms[people] = found
 
     def _push(self, document: Document) -> None:
-        streams = [one for one in self._timed(document) if one.form == STREAM and one.ours]
+        streams = [one for one in self._timed(document)
+                   if one.form == STREAM and one.ours and not one.prepared]  # fmt: skip
         native = [one for one in streams if one.family == "native"] or streams
         if native:
             self.progress("push", 0, 1)

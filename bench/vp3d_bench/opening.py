@@ -35,7 +35,8 @@ def measure_openings(
     """
     throughput = document.throughput.get("milliseconds", {})
     names = [name for name in document.members
-             if name in document.latency.get(1, {}) or name in throughput]  # fmt: skip
+             if (name in document.latency.get(1, {}) or name in throughput)
+             and not document.members[name].prepared]  # fmt: skip
     if not open_all:
         names = first_of_each(names, document.members)
     for done, name in enumerate(names):

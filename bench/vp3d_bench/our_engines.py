@@ -16,6 +16,7 @@ class OurEngine:
     """family: as results name it; label: for people. engine, options: for `open_engine`.
 
     timed: it measures runs by CUDA events when it is opened with timings=True.
+    prepares: its streams can use the time between two frames (base.PreparingStream).
     """
 
     family: str
@@ -24,13 +25,14 @@ class OurEngine:
     options: Mapping[str, Any] = field(default_factory=dict)
     on_gpu: bool = False
     timed: bool = False
+    prepares: bool = False
 
 
 OUR_ENGINES = {
     one.family: one
     for one in (
         OurEngine("onnx", "our ONNX", "onnx"),
-        OurEngine("native", "native", "native"),
+        OurEngine("native", "native", "native", prepares=True),
         OurEngine("onnxcuda", "our ONNX on the GPU", "onnx", {"provider": "cuda"}, on_gpu=True),
         OurEngine("tensorrt", "TensorRT", "tensorrt", on_gpu=True, timed=True),
         OurEngine("cuda", "CUDA engine", "cuda", on_gpu=True, timed=True),

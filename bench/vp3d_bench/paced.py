@@ -45,17 +45,21 @@ def pace(
     *,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
+    between: Callable[[], Any] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Paced:
     """Call `push(number)` for each frame when it is due. A camera does not wait: after a late
     answer the next frames are pushed as soon as may be, until none is behind.
 
-    clock, sleep: seconds; for tests.
+    clock, sleep: seconds; for tests. between: called after each answer, while the camera has
+    nothing new; a frame that comes meanwhile waits for it.
     """
     period = 1 / camera.hertz
     answers, pushes, woken = [], [], []
     missed = behind = 0
     push(0)  # the first one finds caches cold and memory to be allocated, and is not counted
+    if between is not None:
+        between()
     start = clock() + period
     for number in range(camera.frames):
         due = start + number * period
@@ -71,6 +75,8 @@ def pace(
         pushes.append(1e3 * (end - begin))
         missed += end - due > period
         behind = max(behind, int((begin - due) / period))
+        if between is not None:
+            between()
         progress(number + 1, camera.frames)
     late = spread([woken]) if woken else None
     return Paced(spread([answers]), spread([pushes]), late, missed, behind)

@@ -80,11 +80,14 @@ def all_ratios(document: Document) -> dict[str, NamedRatio]:
 
 def _one_person(document: Document) -> Iterator[Named]:
     timed = document.latency.get(1, {})
-    for precision, _, row in _streams(document, timed, "1 person"):
+    alone = [*_streams(document, timed, "1 person")]
+    ahead = [*_streams(document, timed, "1 person", prepared=True)]
+    for _, _, row in [*alone, *ahead]:
         yield from row.faster_than("plain export", _PLAIN_WORDS, _plain(timed))
         for name in PYTORCH:
             words = f"{document.members[name].label}" if name in document.members else name
             yield from row.faster_than(name, words, timed.get(name))
+    for precision, _, row in alone:
         yield from row.over("read", "reading its weights once", timed.get(read_name(precision)))
 
 
@@ -168,13 +171,16 @@ def _plain(timed: Timed) -> Spread | None:
 
 
 def _streams(
-    document: Document, timed: Timed, group: str, engine: str = ENGINE
+    document: Document, timed: Timed, group: str, engine: str = ENGINE, prepared: bool = False
 ) -> Iterator[tuple[str, int, _Row]]:
-    """An engine's live streams that were timed: precision, lag, row."""
+    """An engine's live streams that were timed: precision, lag, row. prepared: those that use the
+    time between two frames."""
+    ending, words = ("-prepared", ", prepared") if prepared else ("", "")
     key = group if engine == ENGINE else f"{group} {engine}"
     for precision in document.bundle.precisions:
         for lag in document.lags:
-            name = stream_name(engine, precision, lag)
+            name = stream_name(engine, precision, lag, prepared)
             if name in timed:
-                row = f"{engine} {precision}, lag {lag}"
-                yield precision, lag, _Row(group, row, f"{key} {precision}@{lag}", timed[name])
+                row = f"{engine} {precision}, lag {lag}{words}"
+                full = f"{key} {precision}@{lag}{ending}"
+                yield precision, lag, _Row(group, row, full, timed[name])

@@ -88,10 +88,12 @@ def soak(
     needed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
     memory_mb: Callable[[], float | None] = resident_mb,
+    prepared: bool = False,
 ) -> Soak:
     """Push `frame(0)` .. `frame(count - 1)`.
 
-    needed: the last frames that an answer depends on, R + lag. Raises ValueError for a `count`
+    needed: the last frames that an answer depends on, R + lag. prepared: with `stream.prepare()`
+    after each. Raises ValueError for a `count`
     that does not reach beyond them.
     """
     if count < needed + 2 * ANSWERS:
@@ -102,11 +104,16 @@ def soak(
     # At first the fresh stream has too few frames for an answer that counts.
     compared = range(count - ANSWERS, count)
     begin = time.perf_counter()
+    push = _prepared if prepared else _plain
     with open_stream() as stream:
-        last, memory, broken = _pushed(stream, frame, range(count), compared, progress, memory_mb)
+        last, memory, broken = _pushed(
+            push(stream), frame, range(count), compared, progress, memory_mb
+        )
     seconds = time.perf_counter() - begin
     with open_stream() as stream:
-        fresh, _, _ = _pushed(stream, frame, range(compared.start - needed + 1, count), compared)
+        fresh, _, _ = _pushed(
+            push(stream), frame, range(compared.start - needed + 1, count), compared
+        )
     known = [value for value in memory if value is not None]
     return Soak(
         count,
@@ -121,8 +128,21 @@ def soak(
     )
 
 
+def _plain(stream: Any) -> Callable[[np.ndarray], Any]:
+    return lambda keypoints: stream.push(keypoints)
+
+
+def _prepared(stream: Any) -> Callable[[np.ndarray], Any]:
+    def push(keypoints: np.ndarray) -> Any:
+        poses = stream.push(keypoints)
+        stream.prepare()
+        return poses
+
+    return push
+
+
 def _pushed(
-    stream: Any,
+    push: Callable[[np.ndarray], Any],
     frame: Callable[[int], np.ndarray],
     numbers: range,
     kept: range,
@@ -138,7 +158,7 @@ def _pushed(
     warm = numbers.start + settled
     every = max(1, len(numbers) // LOOKS)
     for at in numbers:
-        poses = stream.push(frame(at))
+        poses = push(frame(at))
         if poses is not None:  # the first frames of a stream with a lag have no answer yet
             broken += not np.isfinite(poses.joints_m).all()
             if at in kept:

@@ -11,7 +11,14 @@ import numpy as np
 
 from vp3d_bench.accuracy import Accuracy, Expected, check
 from vp3d_bench.clips import padded
-from vp3d_bench.contenders.base import SEQUENCE, STREAM, Contender, Runner, UnavailableError
+from vp3d_bench.contenders.base import (
+    SEQUENCE,
+    STREAM,
+    Contender,
+    PreparingRunner,
+    Runner,
+    UnavailableError,
+)
 from vp3d_bench.definition import live_windows
 from vp3d_bench.subject import Subject
 from vp3d_bench.turns import Step
@@ -81,6 +88,27 @@ class Stage:
 def steps(ready: Mapping[str, tuple[Contender, Runner]], expected: Expected) -> dict[str, Step]:
     """One call each, on the clips' frames in turn."""
     return {name: step_of(*pair, expected) for name, pair in ready.items()}
+
+
+def betweens(ready: Mapping[str, tuple[Contender, Runner]]) -> dict[str, Step]:
+    """What contenders do between two calls, of those that do something."""
+    runners = {name: runner for name, (_, runner) in ready.items()}
+    return {name: one.between for name, one in runners.items() if isinstance(one, PreparingRunner)}
+
+
+def whole_frames(
+    ready: Mapping[str, tuple[Contender, Runner]], expected: Expected
+) -> dict[str, Step]:
+    """One call each and what is done between two: all that a frame costs."""
+    after = betweens(ready)
+
+    def whole(step: Step, rest: Step) -> Step:
+        return lambda: (step(), rest())
+
+    return {
+        name: whole(step, after[name]) if name in after else step
+        for name, step in steps(ready, expected).items()
+    }
 
 
 def close_all(ready: Mapping[str, tuple[Contender, Runner]]) -> None:

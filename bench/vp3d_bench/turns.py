@@ -45,6 +45,7 @@ def take_turns(
     steps: Mapping[str, Step],
     turns: Turns,
     probes: Mapping[str, Probe] | None = None,
+    between: Mapping[str, Step] | None = None,
     *,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
@@ -53,9 +54,10 @@ def take_turns(
     """Milliseconds of one call of each contender, and what the probes say.
 
     steps: warm already. probes: take one turn in each round, like everybody else.
+    between: what some do after each of their calls, in time that does not count.
     clock, sleep: for tests. progress: called with (turns done, turns in all).
     """
-    probes = probes or {}
+    probes, between = probes or {}, between or {}
     names = [*steps, *probes]
     times: dict[str, list[list[float]]] = {name: [] for name in names}
     total = turns.rounds * len(names)
@@ -64,7 +66,7 @@ def take_turns(
             progress(done, total)
             sleep(turns.rest_s)
             if name in steps:
-                times[name].append(_turn(steps[name], turns, clock))
+                times[name].append(_turn(steps[name], between.get(name), turns, clock))
             else:
                 times[name].append([probes[name]()])
     progress(total, total)
@@ -80,11 +82,15 @@ def _order(names: list[str], rounds: int) -> Iterator[str]:
         yield from reversed(order) if number % 2 else order
 
 
-def _turn(step: Step, turns: Turns, clock: Callable[[], float]) -> list[float]:
+def _turn(
+    step: Step, between: Step | None, turns: Turns, clock: Callable[[], float]
+) -> list[float]:
     """Milliseconds of the calls that count."""
     begin = clock()
     for _ in range(turns.settle):
         step()
+        if between is not None:
+            between()
         if clock() - begin > turns.budget_s / 2:
             break
     times: list[float] = []
@@ -94,6 +100,8 @@ def _turn(step: Step, turns: Turns, clock: Callable[[], float]) -> list[float]:
         step()
         end = clock()
         times.append(1e3 * (end - start))
+        if between is not None:
+            between()
         if end - begin > turns.budget_s and len(times) >= turns.fewest:
             break
     return times

@@ -73,6 +73,14 @@ def test_ratios_follow_from_the_times_in_the_same_file(
     assert faster["min"] == pytest.approx(alone["onnxruntime-plain"]["min"] / ours["min"], rel=1e-3)
     read = result["ratios"]["1 person fp32@0 read"]
     assert read["p50"] == pytest.approx(ours["p50"] / alone["memory-read-fp32"]["p50"], rel=1e-3)
+    prepared = alone["native-stream-fp32@4-prepared"]
+    faster = result["ratios"]["1 person fp32@4-prepared plain export"]
+    assert faster["p50"] == pytest.approx(
+        alone["onnxruntime-plain"]["p50"] / prepared["p50"], rel=1e-3
+    )
+    # It does not read the weights once, and with several people it is not timed.
+    assert "1 person fp32@4-prepared read" not in result["ratios"]
+    assert "native-stream-fp32@4-prepared" not in crowd
     floor = result["ratios"]["3 people fp32@4 arithmetic"]
     assert floor["min"] == pytest.approx(
         crowd["native-stream-fp32@4"]["min"] / crowd["arithmetic-fp32@4"]["min"], rel=1e-2
@@ -202,7 +210,7 @@ def test_no_bundle_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_names_are_listed(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(small), "--list", "--contenders", "native-stream-*"]) == 0
+    assert main([str(small), "--list", "--contenders", "native-stream-*@?"]) == 0
     assert capsys.readouterr().out.split() == [
         "native-stream-fp32@0", "native-stream-fp32@4", "native-stream-fp16@0",
         "native-stream-fp16@4",

@@ -28,7 +28,7 @@ def test_names_are_those_of_the_contenders(everybody: LineUp) -> None:
     assert mine == [
         "onnx-window-fp32", "onnx-sequence-fp32", "onnx-stream-fp32@0", "onnx-stream-fp32@4",
         "native-window-fp32", "native-sequence-fp32", "native-stream-fp32@0",
-        "native-stream-fp32@4",
+        "native-stream-fp32@4", "native-stream-fp32@0-prepared", "native-stream-fp32@4-prepared",
     ]  # fmt: skip
     assert [everybody[name]().name for name in mine] == mine
 
@@ -45,7 +45,7 @@ def test_peers_are_called_what_the_line_up_calls_them(everybody: LineUp) -> None
 def test_patterns_keep_the_order_of_the_line_up(everybody: LineUp) -> None:
     names = list(everybody)
     assert select(names, []) == names
-    chosen = select(names, ["native-stream-*", "openvino-f32"])
+    chosen = select(names, ["native-stream-*@?", "openvino-f32"])
     assert chosen == ["openvino-f32", "native-stream-fp32@0", "native-stream-fp32@4"]
 
 

@@ -9,8 +9,11 @@ import pytest
 from vp3d_bench.paced import Camera, Paced, pace
 
 
-def paced(cost_s: Callable[[int], float], frames: int, wake_s: float = 0.0) -> Paced:
-    """A camera of 100 Hz; push n takes cost_s(n), waking up `wake_s` too long."""
+def paced(
+    cost_s: Callable[[int], float], frames: int, wake_s: float = 0.0, between_s: float = 0.0
+) -> Paced:
+    """A camera of 100 Hz; push n takes cost_s(n), what is done afterwards `between_s`, waking up
+    `wake_s` too long."""
     now = [50.0]
 
     def push(number: int) -> None:
@@ -19,7 +22,11 @@ def paced(cost_s: Callable[[int], float], frames: int, wake_s: float = 0.0) -> P
     def sleep(seconds: float) -> None:
         now[0] += seconds + wake_s
 
-    return pace(push, Camera(100.0, frames), clock=lambda: now[0], sleep=sleep)
+    def between() -> None:
+        now[0] += between_s
+
+    camera = Camera(100.0, frames)
+    return pace(push, camera, clock=lambda: now[0], sleep=sleep, between=between)
 
 
 def test_answers_in_time_are_not_missed() -> None:
@@ -30,6 +37,15 @@ def test_answers_in_time_are_not_missed() -> None:
     assert found.woken is not None
     assert found.woken.worst == pytest.approx(1.0)
     assert found.answer.calls == 50
+
+
+def test_what_is_done_between_frames_is_no_part_of_an_answer() -> None:
+    found = paced(lambda number: 0.002, 20, between_s=0.003)
+    assert found.answer.worst == pytest.approx(2.0)
+    # Unless the next frame has to wait for it: it is due 10 ms after the one before.
+    found = paced(lambda number: 0.002, 20, between_s=0.009)
+    assert found.answer.p50 > 3.0
+    assert found.push.worst == pytest.approx(2.0)
 
 
 def test_the_first_push_does_not_count() -> None:

@@ -44,6 +44,21 @@ def frame(at: int) -> np.ndarray:
     return np.random.default_rng(at % 13).normal(0, 1, (17, 3))
 
 
+def test_frames_are_prepared_for_where_that_is_asked():
+    class Preparing(Averaging):
+        prepared = 0
+
+        def prepare(self) -> None:
+            Preparing.prepared += 1
+
+    assert soak(Preparing, frame, 500, NEEDED, prepared=True).faults() == []
+    # Those of the fresh stream too.
+    assert Preparing.prepared > 500
+    Preparing.prepared = 0
+    soak(Preparing, frame, 500, NEEDED)
+    assert Preparing.prepared == 0
+
+
 def test_a_stream_that_keeps_nothing_else_equals_a_fresh_one() -> None:
     memory = iter([100.0, *[100.9] * 10_000])
     found = soak(Averaging, frame, 500, NEEDED, memory_mb=lambda: next(memory))
@@ -78,7 +93,7 @@ def test_a_stream_that_grows_is_at_fault() -> None:
 
 def test_a_fault_is_the_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = soak(lambda: Averaging(nan_at=300), frame, 500, NEEDED)
-    monkeypatch.setattr("vp3d_bench.live.soak", lambda *_: broken)
+    monkeypatch.setattr("vp3d_bench.live.soak", lambda *_, **__: broken)
     bundle = random_bundle(tmp_path / "net.vp3d", ModelSpec((3, 3), 4), lags=(0,)).bundle
     output = tmp_path / "soak.json"
     arguments = ["--soak", "500", "--contenders", "onnx-stream-fp32@0", "-o", str(output)]

@@ -44,6 +44,16 @@ def test_everybody_gets_a_turn_in_every_round_in_another_order() -> None:
     assert clock.rests == [turns.rest_s] * 9
 
 
+def test_what_is_done_between_calls_does_not_count() -> None:
+    clock, log = Clock(), []
+    steps = {name: clock.step(0.001, name, log) for name in "ab"}
+    between = {"b": clock.step(0.004, "-", log)}
+    turns = Turns(rounds=1, calls=2, settle=1)
+    timed = take_turns(steps, turns, between=between, clock=clock, sleep=clock.sleep)
+    assert "".join(log) == "aaab-b-b-"
+    assert timed["b"].worst == pytest.approx(1.0)
+
+
 def test_what_settles_does_not_count() -> None:
     clock = Clock()
     costs = iter([0.05, 0.05, 0.002, 0.001, 0.003])

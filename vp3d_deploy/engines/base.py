@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -53,6 +53,19 @@ class StreamEngine(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PreparingStream(Protocol):
+    """What a stream engine can do besides, of those that can use the time between two frames."""
+
+    def prepare(self) -> None:
+        """Compute what the next frame's answers need of the frames so far.
+
+        `step` then has less to do, and answers as it would have, but for rounding. Not calling it,
+        or rows that come or go afterwards, cost nothing but that gain.
+        """
+        ...
 
 
 class Engine(Protocol):

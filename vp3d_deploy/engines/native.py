@@ -161,6 +161,11 @@ class NativeStream:
         self._stream.step(keypoints, self._answers)
         return self._output
 
+    def prepare(self) -> None:
+        """See `base.PreparingStream`: at full lag half of the next frame's work, at others up to a
+        third. For a few people; does nothing for more, whose weights are read in blocks."""
+        self._stream.prepare()
+
     def close(self) -> None:
         self._stream.close()
 

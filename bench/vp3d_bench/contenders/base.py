@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,15 @@ class TimedRunner(Runner, Protocol):
         ...
 
 
+@runtime_checkable
+class PreparingRunner(Protocol):
+    """A runner that works between two calls, in the time that a camera leaves."""
+
+    def between(self) -> None:
+        """What it does then; not timed."""
+        ...
+
+
 Opener = Callable[[Subject, tuple[int, ...]], Runner]
 TimedOpener = Callable[[Subject, tuple[int, ...]], TimedRunner]
 
@@ -60,6 +69,7 @@ class Contender:
     family: who computes, for example "native" or "openvino"; label: for people.
     lag: of streams; None for windows, which answer at any lag, and for sequences.
     opener: (subject, shape) -> an open contender; shape is that of the keypoints of one call.
+    prepared: it works between two calls, which is not timed (PreparingRunner).
     timed_opener: the same on a GPU with CUDA events around each call; None where it has none.
     """
 
@@ -71,6 +81,7 @@ class Contender:
     opener: Opener
     lag: int | None = None
     ours: bool = False
+    prepared: bool = False
     timed_opener: TimedOpener | None = None
 
     def open(self, subject: Subject, people: int = 1, frames: int = 1) -> Runner:

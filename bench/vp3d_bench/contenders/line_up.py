@@ -55,6 +55,8 @@ def line_up(bundle: Bundle, lags: Sequence[int]) -> LineUp:
         for precision in bundle.precisions:
             members = [ours.form(family, form, precision) for form in (WINDOW, SEQUENCE)]
             members += [ours.stream(family, precision, lag) for lag in lags]
+            if OUR_ENGINES[family].prepares:
+                members += [ours.stream(family, precision, lag, prepared=True) for lag in lags]
             for member in members:
                 found[member.name] = _made(member)
     return found

@@ -81,6 +81,13 @@ class StreamRunner:
         self.stream.close()
 
 
+class PreparedRunner(StreamRunner):
+    """The same, each frame prepared for in the time before it."""
+
+    def between(self) -> None:
+        self.stream.prepare()
+
+
 def form(family: str, form: str, precision: str) -> Contender:
     """A "window" or "sequence" of an engine."""
     ours = OUR_ENGINES[family]
@@ -97,21 +104,22 @@ def form(family: str, form: str, precision: str) -> Contender:
     )
 
 
-def stream(family: str, precision: str, lag: int) -> Contender:
+def stream(family: str, precision: str, lag: int, prepared: bool = False) -> Contender:
     ours = OUR_ENGINES[family]
-    opener = partial(StreamRunner, family, precision, lag)
+    opener = partial(PreparedRunner if prepared else StreamRunner, family, precision, lag)
     return Contender(
-        name=stream_name(family, precision, lag),
-        label=f"{ours.label} stream, {precision}, lag {lag}",
+        name=stream_name(family, precision, lag, prepared),
+        label=f"{ours.label} stream, {precision}, lag {lag}{', prepared' if prepared else ''}",
         family=family,
         form=STREAM,
         precision=precision,
         opener=opener,
         lag=lag,
         ours=True,
+        prepared=prepared,
         timed_opener=partial(opener, timings=True) if ours.timed else None,
     )
 
 
-def stream_name(family: str, precision: str, lag: int) -> str:
-    return f"{family}-stream-{precision}@{lag}"
+def stream_name(family: str, precision: str, lag: int, prepared: bool = False) -> str:
+    return f"{family}-stream-{precision}@{lag}{'-prepared' if prepared else ''}"

@@ -93,9 +93,13 @@ def assert_same(found: dict[Any, Poses], expected: dict[Any, Poses], tolerance_m
     return sum(len(poses.joints_m) for poses in expected.values())
 
 
-def play(streams: tuple[LiveStream, LiveStream], camera: Camera, tolerance_m: float) -> int:
+def play(
+    streams: tuple[LiveStream, LiveStream], camera: Camera, tolerance_m: float, prepares: bool
+) -> int:
     compared = 0
     for push in range(70):
+        for stream in streams if prepares and push % 5 else ():
+            stream.prepare()
         people = camera.frame()
         if push == 40:
             for stream in streams:
@@ -120,7 +124,8 @@ def test_people_with_hidden_joints(precision: str, data: st.DataObject) -> None:
             Lifter(networks.bundle, each).stream(SIZE, lag, **options)
             for each in (engine, StoredEngine(networks))
         )
-        compared = play(streams, Camera(seed, spec.features == 3), TOLERANCES_M[precision])
+        camera, prepares = Camera(seed, spec.features == 3), data.draw(st.booleans())
+        compared = play(streams, camera, TOLERANCES_M[precision], prepares)
         assert compared > 20
 
 
@@ -151,6 +156,36 @@ def test_raw_nan_stays_in_its_row_and_passes(precision: str, isa: str) -> None:
         window = live_window(spec, list(poisoned[:, 1]), lag)
         last = networks.windows(window[None])[0].answers
         np.testing.assert_allclose(found[1], last[0], rtol=0, atol=TOLERANCES_M[precision])
+
+
+@pytest.mark.parametrize("isa", _native.available_isas())
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("causal", [False, True])
+def test_frames_that_were_prepared_for(causal: bool, precision: str, isa: str) -> None:
+    """At every lag, as the definition has it; at full lag to the last bit as without."""
+    spec = ModelSpec((3, 3, 3), 40, causal=causal)
+    rng = np.random.default_rng(5)
+    frames = rng.normal(0, 0.5, (2 * spec.receptive_field + 5, 1, 17, 2)).astype(np.float32)
+    with opened(spec, precision, isa, trajectory=True) as (engine, networks):
+        for lag in range(0, spec.lookahead + 1, 3):
+            stream, plain = engine.open_stream(lag), engine.open_stream(lag)
+            stream.add_rows(1)
+            plain.add_rows(1)
+            answers, others = [], []
+            for frame in frames:
+                others.append(plain.step(frame).copied())
+                answers.append(stream.step(frame).copied())
+                stream.prepare()
+            windows = np.stack([live_window(spec, list(frames[: t + 1, 0]), lag)
+                                for t in range(lag, len(frames))])  # fmt: skip
+            for network, name in enumerate(("pose", "trajectory")):
+                found, without = (np.concatenate([getattr(one, name) for one in all_of])[lag:]
+                                  for all_of in (answers, others))  # fmt: skip
+                expected = networks.windows(windows)[network].answers
+                atol = TOLERANCES_M[precision]
+                np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+                if lag == spec.lookahead:
+                    np.testing.assert_array_equal(found, without)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

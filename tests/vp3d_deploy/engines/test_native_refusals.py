@@ -188,6 +188,7 @@ def test_what_is_closed_stays_closed() -> None:
             lambda: stream.step(frame),
             lambda: stream.add_rows(1),
             lambda: stream.remove_rows([0]),
+            lambda: stream.prepare(),
             lambda: stream.bytes_per_row,
         ):
             with pytest.raises(RuntimeError, match="this stream is closed; open another"):

@@ -499,9 +499,23 @@ def test_a_closed_stream_says_so():
         engine = stream._engine
     assert engine.closed
     stream.close()
-    for call in (lambda: stream.push(GOOD), stream.flush, stream.reset):
+    for call in (lambda: stream.push(GOOD), stream.flush, stream.reset, stream.prepare):
         with pytest.raises(RuntimeError, match="closed"):
             call()
+
+
+def test_preparing_is_the_engines_business(monkeypatch):
+    stream = fake_lifter(SPEC).stream(SIZE)
+    stream.push(GOOD)
+    stream.prepare()  # this engine cannot
+    calls = []
+    monkeypatch.setattr(stream._engine, "prepare", lambda: calls.append("prepare"), raising=False)
+    stream.prepare()
+    assert calls == ["prepare"]
+    stream._lock.acquire()
+    with pytest.raises(RuntimeError, match="another thread"):
+        stream.prepare()
+    stream._lock.release()
 
 
 def test_reset_after_a_failing_engine():
