@@ -13,7 +13,8 @@ import numpy as np
 
 from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines import open_engine
-from vp3d_deploy.engines.base import Engine, Output
+from vp3d_deploy.engines.base import Engine, Output, StreamEngine
+from vp3d_deploy.engines.pixels import PixelEngine
 from vp3d_deploy.fill_clip import fill_clip
 from vp3d_deploy.keypoints import KeypointsError, check_clip, check_duration, check_fps
 from vp3d_deploy.live import LiveStream
@@ -177,13 +178,21 @@ class Lifter:
         Raises ValueError for a lag that is none of `lags`, and for bad arguments.
         """
         source = self._source(skeleton)
-        network_input = self._network_input(source)
+        network_input, takes_pixels = self._network_input(source), False
+        # The least of several confidences that change with time is not what changes with the least.
+        if isinstance(self.engine, PixelEngine):
+            takes_pixels = self.bundle.spec.features == 2 or network_input.same_joints
+        if takes_pixels:
+            network_input = self._network_input(source, converts=False)
         camera_fps = None if fps is None else check_fps(fps)
         hold_s, fade_s = check_duration("hold_s", hold_s), check_duration("fade_s", fade_s)
         Screen(image_size)
         lag = self._checked_lag(lag)
         try:
-            engine = self.engine.open_stream(lag)
+            if takes_pixels and isinstance(self.engine, PixelEngine):
+                engine: StreamEngine = self.engine.open_pixel_stream(lag, source)
+            else:
+                engine = self.engine.open_stream(lag)
         except ValueError:
             if lag in self.lags:
                 raise
@@ -202,7 +211,7 @@ class Lifter:
             self.bundle.skeleton_out,
             image_size,
             lag=lag,
-            shape_in=(spec.joints_in, spec.features),
+            shape_in=(source.n_joints if takes_pixels else spec.joints_in, spec.features),
             has_trajectory=self.bundle.has_trajectory,
             network_fps=self.fps,
             fps=camera_fps,
@@ -228,9 +237,9 @@ class Lifter:
     def _source(self, skeleton: str | Skeleton | None) -> Skeleton:
         return self.skeleton if skeleton is None else get_skeleton(skeleton)
 
-    def _network_input(self, source: Skeleton) -> NetworkInput:
+    def _network_input(self, source: Skeleton, converts: bool = True) -> NetworkInput:
         features = self.bundle.spec.features
-        return NetworkInput(source, self.skeleton, self.bundle.skeleton_out, features)
+        return NetworkInput(source, self.skeleton, self.bundle.skeleton_out, features, converts)
 
     def _checked_lag(self, lag: int) -> int:
         most = self.bundle.spec.lookahead

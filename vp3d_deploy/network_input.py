@@ -13,12 +13,18 @@ class NetworkInput:
 
     source: skeleton of the incoming keypoints. skeleton_in, skeleton_out: the network's.
     features: values per joint that the network reads: 2 (x, y) or 3 (x, y, confidence).
+    converts: False where whoever runs the network makes its joints of those of `source`.
 
     Raises SkeletonError if `source` cannot become `skeleton_in`, ValueError for other features.
     """
 
     def __init__(
-        self, source: Skeleton, skeleton_in: Skeleton, skeleton_out: Skeleton, features: int
+        self,
+        source: Skeleton,
+        skeleton_in: Skeleton,
+        skeleton_out: Skeleton,
+        features: int,
+        converts: bool = True,
     ) -> None:
         if features not in (2, 3):
             raise ValueError(
@@ -27,6 +33,7 @@ class NetworkInput:
             )
         self._joints_out = skeleton_out.n_joints
         self._features = features
+        self._converts = converts
         self._incoming = _Conversion.between(source, skeleton_in)
         self._outgoing: _Conversion | None = None
         self._confidence_converts = True
@@ -39,16 +46,23 @@ class NetworkInput:
         """What the network is shown and how far its answer can be trusted.
 
         points: (..., J_source, 2) normalised screen units, finite. confidence: (..., J_source).
-        Returns input (..., J_in, F) float32 and confidence (..., J_out) float32: that of the
-        joint itself, of the weakest joint it is derived from where the two skeletons differ, or
-        the mean over the person where the joints cannot be matched.
+        Returns input (..., J_in, F) float32, or (..., J_source, F) where it does not convert, and
+        confidence (..., J_out) float32: that of the joint itself, of the weakest joint it is
+        derived from where the two skeletons differ, or the mean over the person where the joints
+        cannot be matched.
         """
         if self._incoming is not None:
-            points = self._incoming.points(points)
+            if self._converts:
+                points = self._incoming.points(points)
             confidence = self._incoming.confidence(confidence)
         if self._features == 3:
             points = np.concatenate([points, confidence[..., None]], axis=-1)
         return points.astype(np.float32, copy=False), self._confidence_out(confidence)
+
+    @property
+    def same_joints(self) -> bool:
+        """Does the network read the joints that come in?"""
+        return self._incoming is None
 
     def _confidence_out(self, confidence: np.ndarray) -> np.ndarray:
         if not self._confidence_converts:

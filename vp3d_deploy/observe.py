@@ -76,7 +76,8 @@ class Observer:
         self._hold_s = hold_s
         self._fade_s = fade_s
         self.n_joints = n_joints = skeleton.n_joints
-        self._points = np.zeros((0, n_joints, 2))
+        # The last frame's, or what makes them of it where nobody has needed them yet.
+        self._held: np.ndarray | Callable[[], np.ndarray] = np.zeros((0, n_joints, 2))
         self._score = np.zeros((0, n_joints), np.float32)
         self._age_s = np.zeros((0, n_joints))
         self._ever_seen = np.zeros((0, n_joints), bool)
@@ -86,6 +87,17 @@ class Observer:
         self._certain = np.zeros((0, n_joints), np.float32)
         self.complete = False
         self._gaps: _Gaps | None = None  # of the last frame
+
+    @property
+    def _points(self) -> np.ndarray:
+        """(N, J, 2) normalised screen units, finite."""
+        if callable(self._held):
+            self._held = self._held()
+        return self._held
+
+    @_points.setter
+    def _points(self, points: np.ndarray) -> None:
+        self._held = points
 
     def add(self, count: int) -> None:
         """Append people of whom nothing has been seen yet."""
@@ -128,24 +140,49 @@ class Observer:
         """
         confidence: np.ndarray
         if seen is None:
-            if scores is None:
-                confidence = self._certain
-            else:
-                confidence = np.minimum(scores, 1).astype(np.float32, copy=False)
-            if not self.complete:
-                self._age_s[...] = 0
-                self._ever_seen[...] = True
-                self._last_seen[...] = True
-            self._score = confidence
-            self._gaps = None
-        elif self._gaps is not None and self._gaps.pattern == seen.tobytes():
+            self._points = points
+            return points, self._complete_confidence(scores)
+        if self._gaps is not None and self._gaps.pattern == seen.tobytes():
             points = self._carry(self._gaps, points, screen)
             confidence = self._carry_confidence(self._gaps, scores, seen, elapsed_s)
         else:
             points, confidence = self._fill(points, scores, seen, screen, elapsed_s)
         self._points = points
-        self.complete = seen is None
+        self.complete = False
         return points, confidence
+
+    def update_complete(
+        self, points: Callable[[], np.ndarray], scores: np.ndarray | None
+    ) -> np.ndarray:
+        """The next frame of everyone, complete; returns confidence as `update` does. points: called
+        for what `update` is given, or never, where the next frame is complete as well."""
+        self._held = points
+        return self._complete_confidence(scores)
+
+    def _complete_confidence(self, scores: np.ndarray | None) -> np.ndarray:
+        confidence: np.ndarray
+        if scores is None:
+            confidence = self._certain
+        else:
+            confidence = np.minimum(scores, 1).astype(np.float32, copy=False)
+        if not self.complete:
+            self._age_s[...] = 0
+            self._ever_seen[...] = True
+            self._last_seen[...] = True
+        self._score = confidence
+        self._gaps = None
+        self.complete = True
+        return confidence
+
+    @property
+    def points(self) -> np.ndarray:
+        """(N, J, 2) of the last frame, as `update` returned them; not to be changed."""
+        return self._points
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(N, J) float32: each joint's confidence in the last frame in which it was observed."""
+        return self._score
 
     def _fill(
         self,

@@ -40,12 +40,14 @@ class Screen:
     image_size: (width, height) in pixels, positive. Raises ValueError otherwise.
     """
 
-    __slots__ = ("_bounds", "_limit", "size")
+    __slots__ = ("_bounds", "_limit", "_pixel_bounds", "size")
 
     def __init__(self, image_size: tuple[float, float]) -> None:
         top_left = normalize_screen(np.zeros(2), image_size)
         self._limit = -(1 + 2 * OUTSIDE) * top_left
         self._bounds: _FrameBounds | None = None
+        # What frames are compared with that need not be normalised for it: below, above.
+        self._pixel_bounds: tuple[np.ndarray, np.ndarray] | None = None
         self.size = (float(image_size[0]), float(image_size[1]))
 
     def normalize(self, points_px: np.ndarray) -> np.ndarray:
@@ -86,10 +88,44 @@ class Screen:
         complete = np.count_nonzero(within) == within.size
         return values, None if complete else np.logical_and.reduce(within, axis=-1)
 
+    def all_seen(self, pixels: np.ndarray) -> bool:
+        """Whether `frame` would say that all joints are seen, of frames in float32 or float64."""
+        bounds = self._pixel_bounds
+        if bounds is None or bounds[0].shape != pixels.shape or bounds[0].dtype != pixels.dtype:
+            bounds = self._pixel_bounds = self._bounds_in_pixels(pixels.shape, pixels.dtype)
+        within = np.greater(pixels, bounds[0])
+        np.logical_and(within, np.less(pixels, bounds[1]), out=within)
+        return np.count_nonzero(within) == within.size
+
     def limit(self, points: np.ndarray) -> np.ndarray:
         """Points moved to the edge of what is credible, for joints that were carried along."""
         # Twice as fast as np.clip on arrays this small.
         return np.minimum(np.maximum(points, -self._limit), self._limit)
+
+    def _bounds_in_pixels(
+        self, shape: tuple[int, ...], dtype: np.dtype
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels that normalising rounds to the bounds of normalised units, or just beyond."""
+        centre, half, below, above = self._frame_bounds((shape[-1],), dtype)
+
+        def first_beyond(bound: np.ndarray, to: float) -> np.ndarray:
+            """Of each column, from the inside on; normalised pixels grow with pixels."""
+            outer = dtype.type(to)
+            pixels = np.nextafter(bound * half + centre, outer)
+            while True:
+                inner = np.nextafter(pixels, -outer)
+                beyond = (inner - centre) / half * np.sign(outer) >= bound * np.sign(outer)
+                if not beyond.any():
+                    break
+                pixels = np.where(beyond, inner, pixels)
+            while True:
+                within = (pixels - centre) / half * np.sign(outer) < bound * np.sign(outer)
+                if not within.any():
+                    return pixels
+                pixels = np.where(within, np.nextafter(pixels, outer), pixels)
+
+        below, above = first_beyond(below, -np.inf), first_beyond(above, np.inf)
+        return np.broadcast_to(below, shape).copy(), np.broadcast_to(above, shape).copy()
 
     def _frame_bounds(self, shape: tuple[int, ...], dtype: np.dtype) -> _FrameBounds:
         """Bounds for frames (N, J, 2|3); a third column passes as it is, if it is a score."""

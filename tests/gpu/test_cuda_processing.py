@@ -13,6 +13,7 @@ from bundles import random_bundle
 from gpu.answers import distance_mm
 from gpu.hardware import skip_module_without_gpu
 
+from vp3d_deploy import Lifter
 from vp3d_deploy.camera import Camera, camera_to_world, normalize_screen
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.cuda_processing import Processing, View
@@ -92,3 +93,26 @@ def test_clips_take_pixels_and_answer_in_the_world(form: str, engine: Any) -> No
         expected = in_the_world(call(by_python(pixels, views)), views)
         found = call(pixels, processing=WHOLE, views=views).pose
         assert distance_mm(found, expected) < LIMIT_MM
+
+
+class _Plain:
+    """An engine that does not say that its streams could take pixels."""
+
+    def __init__(self, engine: Any) -> None:
+        self.lags, self.open_stream = engine.lags, engine.open_stream
+
+
+def test_live_streams_send_pixels_up(engine: Any) -> None:
+    """And answer as those whose network's input Python makes, people and gaps included."""
+    lifters = [Lifter(engine._bundle, own) for own in (engine, _Plain(engine))]
+    streams = [lifter.stream((1280, 720), 1, skeleton="coco17") for lifter in lifters]
+    rng = np.random.default_rng(3)
+    clip = rng.uniform(200, 700, (3, 17, 2)) + np.cumsum(rng.normal(0, 5, (30, 3, 17, 2)), 0)
+    for number, frame in enumerate(clip):
+        people = {person: frame[person] for person in range(3) if person < 2 or number > 9}
+        if 14 <= number < 20:
+            people[0][5] = np.nan
+        ours, plain = (stream.push(people) for stream in streams)
+        assert list(ours) == list(plain)
+        for own, other in zip(ours.values(), plain.values(), strict=True):
+            assert distance_mm(own.joints_m, other.joints_m) < LIMIT_MM

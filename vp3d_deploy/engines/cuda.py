@@ -18,12 +18,14 @@ from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_clips import Clips
 from vp3d_deploy.engines.cuda_kernels import Kernels, has_warpgroups
 from vp3d_deploy.engines.cuda_processing import Processing, View, tables
-from vp3d_deploy.engines.cuda_stream import CudaStream, StreamProgram
+from vp3d_deploy.engines.cuda_stream import CudaPixelStream, CudaStream, StreamProgram
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.native import NOT_BUILT
 from vp3d_deploy.engines.precisions import DEFAULT_PRECISIONS
+from vp3d_deploy.skeleton import Skeleton
 
 Made = TypeVar("Made")
+Stream = TypeVar("Stream", bound=CudaStream)
 _NONE = Processing()
 LAUNCHES = ("auto", "step", "phases", "wide")
 
@@ -132,15 +134,22 @@ class CudaEngine:
     def open_stream(self, lag: int, processing: Processing | None = None) -> CudaStream:
         """Streams whose answers trail by `lag` frames; with processing on the GPU, frames of them
         are pixels, and rows are added with their view."""
+        return self._open_stream(CudaStream, lag, processing or _NONE)
+
+    def open_pixel_stream(self, lag: int, skeleton: Skeleton) -> CudaPixelStream:
+        """As `PixelEngine` has it (pixels.py); `LiveStream` takes these."""
+        return self._open_stream(CudaPixelStream, lag, Processing(skeleton))
+
+    def _open_stream(self, kind: type[Stream], lag: int, processing: Processing) -> Stream:
         if lag not in self.lags:
             raise ValueError(f"lag {lag} is not one of 0 to {self.lags[-1]}")
         with self._lock:
             self._refuse_if_closed()
             with self.gpu.active():
-                stream = CudaStream(
+                stream = kind(
                     self.gpu,
                     self._kernels,
-                    self._program(lag, processing or _NONE),
+                    self._program(lag, processing),
                     launch=self._launch,
                     zero_copy=self._zero_copy,
                     graphs=self._graphs,

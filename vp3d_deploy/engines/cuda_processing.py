@@ -40,21 +40,25 @@ class Processing:
 
 @dataclass(frozen=True)
 class View:
-    """Where a person is seen: an image of this size (width, height), in pixels, and its camera, of
-    which rotation and position are used; without one the world is the camera's own frame."""
+    """Where a person is seen: an image of this size (width, height), in pixels, or None where
+    keypoints are in normalised screen units already; and its camera, of which rotation and position
+    are used: without one the world is the camera's own frame."""
 
-    image_size: tuple[float, float]
+    image_size: tuple[float, float] | None
     camera: Camera | None = None
 
     def numbers(self) -> np.ndarray:
         """(VIEW_FLOATS,) float32, as the kernels read it."""
-        width, height = self.image_size
-        if not (width > 0 and height > 0):
-            raise ValueError(f"an image of {width} x {height} pixels; sizes are positive")
+        centre, half = (0.0, 0.0), 1.0
+        if self.image_size is not None:
+            width, height = self.image_size
+            if not (width > 0 and height > 0):
+                raise ValueError(f"an image of {width} x {height} pixels; sizes are positive")
+            centre, half = (width / 2, height / 2), width / 2
         rotation, position = np.eye(3), np.zeros(3)
         if self.camera is not None:
             rotation, position = self.camera.rotation, self.camera.position_m
-        numbers = [width / 2, height / 2, width / 2, 0, *rotation.ravel(), *position]
+        numbers = [*centre, half, 0, *rotation.ravel(), *position]
         return np.array(numbers, np.float32)
 
 

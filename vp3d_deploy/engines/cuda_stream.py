@@ -8,6 +8,7 @@ and how many frames it has seen, which is what the kernels are told of it with e
 from __future__ import annotations
 
 import threading
+from functools import cache
 
 import numpy as np
 
@@ -140,12 +141,16 @@ class CudaStream:
 
     def set_view(self, row: int, view: View) -> None:
         """Where this row's person is seen from the next frame on, for a camera that moves."""
+        self.set_views([row], view)
+
+    def set_views(self, rows: list[int], view: View) -> None:
+        """The same of several."""
         with self._lock:
             self._refuse_if_closed()
-            self._refuse_other_rows([row])
+            self._refuse_other_rows(rows)
             if not self._program.needs_views:
                 raise ValueError("these streams have no processing that takes views")
-            self._views[row] = view.numbers()
+            self._views[rows] = view.numbers()
 
     def step(self, keypoints: np.ndarray) -> Output:
         with self._lock, self._gpu.active():
@@ -269,3 +274,18 @@ class CudaStream:
             memory = Memory(self._places, self._arrivals, frame, answers)
             launches = self._program.launches(self._kernels, kind, self.n_rows, memory)
             turn.repeat(launches, self._graphs)
+
+
+class CudaPixelStream(CudaStream):
+    """A `PixelStream` (pixels.py): each row's view is its image, or none."""
+
+    def add_rows(self, count: int, view: View | None = None) -> None:
+        super().add_rows(count, view or _view(None))
+
+    def set_image_size(self, rows: list[int], image_size: tuple[float, float] | None) -> None:
+        self.set_views(rows, _view(image_size))
+
+
+@cache
+def _view(image_size: tuple[float, float] | None) -> View:
+    return View(image_size)

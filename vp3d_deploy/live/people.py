@@ -21,8 +21,9 @@ class LivePeople:
         self._network_input = network_input
         self._rows = rows
         self._people: list[Row] = []  # in the order of the observer's rows
-        # What the network would have been shown of them at the last frame: input, confidence.
-        self._previous: tuple[np.ndarray, np.ndarray] | None = None
+        # What the network would have been shown of them at the last frame: input, confidence. The
+        # input is None where it was pixels.
+        self._previous: tuple[np.ndarray | None, np.ndarray] | None = None
 
     @property
     def track_ids(self) -> tuple[Any, ...]:
@@ -41,11 +42,14 @@ class LivePeople:
         frames: (J, 2|3) pixels and perhaps scores by track id, checked. elapsed_s: since the
         frame before. Returns the answers that came out, for each person in order of time.
         """
-        before, n_before = self._previous, len(self._people)
-        inputs, confidence = self._observe(frames, screen, elapsed_s)
-        answers: list[Answer] = []
+        n_before = len(self._people)
         on_frame = bool(steps) and steps[-1][1] == 1.0
-        for index, weight in steps[:-1] if on_frame else steps:
+        between = steps[:-1] if on_frame else steps
+        before = self._shown_before() if between else None
+        as_pixels = on_frame and not between and self._rows.takes_pixels
+        inputs, confidence, are_pixels = self._observe(frames, screen, elapsed_s, as_pixels)
+        answers: list[Answer] = []
+        for index, weight in between:
             # Someone who is new in this frame begins with the next point of the grid.
             blends = tuple(
                 old * (1 - weight) + new[:n_before] * weight
@@ -58,8 +62,9 @@ class LivePeople:
                 self._rows.end(self._keep(alive))
                 inputs, confidence = inputs[alive], confidence[alive]
         if on_frame:
-            answers += self._rows.step(steps[-1][0], self._people, inputs, confidence)
-        self._previous = inputs, confidence
+            size = screen.size if are_pixels else None
+            answers += self._rows.step(steps[-1][0], self._people, inputs, confidence, size)
+        self._previous = None if are_pixels else inputs, confidence
         return answers
 
     def end_all(self) -> None:
@@ -91,27 +96,58 @@ class LivePeople:
         if gone:
             self._people = [row for row, stays in zip(self._people, kept, strict=True) if stays]
             self._observer.keep(kept)
-            if self._previous is not None and len(self._previous[0]) == len(kept):
-                self._previous = self._previous[0][kept], self._previous[1][kept]
+            if self._previous is not None and len(self._previous[1]) == len(kept):
+                inputs, confidence = self._previous
+                self._previous = None if inputs is None else inputs[kept], confidence[kept]
         return gone
 
-    def _observe(
-        self, frames: Mapping[Any, np.ndarray], screen: Screen, elapsed_s: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What the network is to be shown of everyone now: input and confidence, one row each.
+    def _shown_before(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Input, in normalised screen units, and confidence of the last frame."""
+        if self._previous is None:
+            return None
+        inputs, confidence = self._previous
+        if inputs is None:
+            inputs, _ = self._network_input(self._observer.points, self._observer.scores)
+        return inputs, confidence
 
-        People who are seen for the first time are appended.
+    def _observe(
+        self, frames: Mapping[Any, np.ndarray], screen: Screen, elapsed_s: float, as_pixels: bool
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """What the network is to be shown of everyone now: input and confidence, one row each, and
+        whether the input is pixels.
+
+        People who are seen for the first time are appended. as_pixels: the input may be pixels,
+        which it is where everyone is seen from head to foot, and was in the frame before.
         """
         followed = [row.track_id for row in self._people]
         known = set(followed)
         new = [track_id for track_id in frames if track_id not in known]
         arrays = [*map(frames.get, followed), *map(frames.get, new)]
-        values, seen = screen.frame(self._gathered(arrays))
+        pixels = self._gathered(arrays)
+        if (
+            as_pixels
+            and (self._observer.complete or not self._people)
+            and _all_seen(pixels, screen)
+        ):
+            return *self._take_pixels(new, pixels, screen), True
+        values, seen = screen.frame(pixels)
         if new:
             values, seen = self._admit(new, values, seen)
         scores = values[..., 2] if values.shape[2] == 3 else None
         points, confidence = self._observer.update(values[..., :2], scores, seen, screen, elapsed_s)
-        return self._network_input(points, confidence)
+        return *self._network_input(points, confidence), False
+
+    def _take_pixels(
+        self, new: list[Any], pixels: np.ndarray, screen: Screen
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`_observe` of a frame in which everyone is seen from head to foot: its pixels, which are
+        normalised here only if a later frame is not so."""
+        own = np.array(pixels, np.float32)  # the caller may use theirs again
+        if new:
+            self._admit(new, own, None)
+        scores = own[..., 2] if own.shape[2] == 3 else None
+        confidence = self._observer.update_complete(lambda: screen.frame(own)[0][..., :2], scores)
+        return self._network_input(own[..., :2], confidence)
 
     def _admit(
         self, new: list[Any], values: np.ndarray, seen: np.ndarray | None
@@ -147,6 +183,10 @@ class LivePeople:
             if array is not None:
                 pixels[row, :, : array.shape[1]] = array
         return pixels
+
+
+def _all_seen(pixels: np.ndarray, screen: Screen) -> bool:
+    return screen.all_seen(pixels if pixels.dtype == np.float32 else pixels.astype(np.float64))
 
 
 _NOBODY = (np.zeros((0, 0, 0), np.float32), np.zeros((0, 0), np.float32))
