@@ -142,6 +142,9 @@ def test_the_cuda_engine_calls_what_pycuda_has(tmp_path: Path) -> None:
         people.check(people.stream.result())
         cuda.engine.sequence(random_clips(SPEC, 1, 20))
         called = set(cuda.gpu.module.calls)
+    with opened_cuda(SPEC, "fp16") as cuda:
+        cuda.engine.sequence(random_clips(SPEC, 1, 20))
+        called |= set(cuda.gpu.module.calls)
     assert called == {
         "init", "Device()", "Device.name", "Device.compute_capability",
         "Device.get_attribute", "Device.retain_primary_context",

@@ -37,7 +37,8 @@ class CudaEngine:
     layer, for devices without cooperative launches; "wide" the same with blocks that share many
     streams' columns; "auto" what fits the device and the number of streams.
     zero_copy: kernels of live streams read frames and write answers in the host's memory; by
-    default where GPU and processor share it, and elsewhere for frames of a few people.
+    default where GPU and processor share it, and elsewhere for frames of a few people; windows and
+    sequences have their answers there where it is shared.
     warpgroups: take kernels for the warpgroups of Hopper (compute capability 9.0) where there are
     many columns. Not the default before they have run on hardware: a fault in them would end CUDA
     for the whole process, so that nothing can try them out first.
@@ -206,6 +207,7 @@ class CudaEngine:
             graphs=self._graphs,
             timings=self._timings,
             warpgroups=self._warpgroups,
+            maps_answers=self.gpu.integrated if self._zero_copy is None else self._zero_copy,
             processing=tables(processing, self._bundle),
         )
 

@@ -42,6 +42,8 @@ class _Plan:
 class Clips:
     """To be made, used and closed in the GPU's context, by one thread at a time.
 
+    maps_answers: kernels write answers, each once, in the host's memory. Input is copied always:
+    they read it several times, and no cache of the GPU holds what is the host's.
     gpu_ms: how long the GPU took for the last input, all pieces together; None unless timed.
     Raises the native module's WeightsError.
     """
@@ -57,6 +59,7 @@ class Clips:
         graphs: bool,
         timings: bool,
         warpgroups: bool = False,
+        maps_answers: bool = False,
         processing: Tables | None = None,
     ) -> None:
         from vp3d_deploy._native import CudaClips
@@ -73,9 +76,12 @@ class Clips:
         if processing is not None and (seen > 0 or processing.to_world):
             self._view_floats = VIEW_FLOATS
         packed = self._native.take_bytes()
-        # Input, workspace and answers on the device, input and answers on the host.
+        self._maps_answers = maps_answers
+        # Input, workspace and answers on the device, these last unless they are mapped; input and
+        # answers on the host.
         self._device: list[DeviceBuffer] = []
         self._host: list[np.ndarray] = []
+        self._room = [0, 0, 0]
         self._plans: dict[tuple[str, int, int], _Plan] = {}
         self._weights = gpu.allocate(len(packed))
         try:
@@ -193,6 +199,8 @@ class Clips:
         )
         self._make_room(plan.input_bytes, plan.workspace_bytes, plan.answer_bytes)
         memory = [self._weights.pointer, *(buffer.pointer for buffer in self._device)]
+        if self._maps_answers:
+            memory.append(self._gpu.device_pointer(self._host[1]))
         launches = [
             Launch(
                 self._kernels,
@@ -208,13 +216,14 @@ class Clips:
         n_answers = plan.answer_bytes // _FLOAT_BYTES
         # Without a reference to this object, which would keep it until some collection of garbage.
         gpu, stream, (host_in, host_out) = self._gpu, self._stream, self._host
-        device_in, _, device_out = self._device
+        device_in, _, *device_out = self._device
 
         def work() -> None:
             gpu.upload(device_in, host_in[:n_inputs], stream)
             for launch in launches:
                 launch.put(stream.handle)
-            gpu.download(host_out[:n_answers], device_out, stream)
+            for answers in device_out:
+                gpu.download(host_out[:n_answers], answers, stream)
 
         leading = (batch,) if form == "window" else (batch, plan.answer_frames)
         answers = [
@@ -225,16 +234,18 @@ class Clips:
 
     def _make_room(self, *needed: int) -> None:
         """Of input, workspace and answers. Plans know addresses: larger memory ends those kept."""
-        held = [buffer.n_bytes for buffer in self._device] or [0, 0, 0]
+        held = self._room
         if all(n <= has for n, has in zip(needed, held, strict=True)):
             return
         room = [max(pair) for pair in zip(needed, held, strict=True)]
         self._drop()
         try:
-            for n_bytes in room:
+            for n_bytes in room[:2] if self._maps_answers else room:
                 self._device.append(self._gpu.allocate(n_bytes))
-            for i in (0, 2):
-                self._host.append(self._gpu.page_locked([room[i] // _FLOAT_BYTES]))
+            for i, mapped in ((0, False), (2, self._maps_answers)):
+                floats = room[i] // _FLOAT_BYTES
+                self._host.append(self._gpu.page_locked([floats], mapped=mapped))
+            self._room = room
         except BaseException:
             self._drop()
             raise
@@ -248,4 +259,4 @@ class Clips:
             buffer.free()
         for array in self._host:
             self._gpu.free_page_locked(array)
-        self._device, self._host = [], []
+        self._device, self._host, self._room = [], [], [0, 0, 0]

@@ -158,6 +158,29 @@ def test_what_is_copied_and_what_is_read_in_its_place(
         assert ("memcpy_dtoh_async" in calls) == fetched
 
 
+@pytest.mark.parametrize(
+    ("integrated", "zero_copy", "fetched"),
+    [(False, None, True), (False, True, False), (True, None, False), (True, False, True)],
+)
+def test_answers_of_clips_are_written_where_memory_is_shared(
+    integrated: bool, zero_copy: bool | None, fetched: bool
+) -> None:
+    """Larger ones move all of it; what is kept is taken again."""
+    gpu = FakeGpu()
+    gpu.attributes["INTEGRATED"] = int(integrated)
+    with opened_cuda(SPEC, "fp32", gpu=gpu, zero_copy=zero_copy, trajectory=True) as cuda:
+        for n_clips, n_frames in ((1, 20), (1, 20), (1, 20), (3, 30), (1, 20)):
+            before = len(gpu.module.calls)
+            clips = random_clips(SPEC, n_clips, n_frames)
+            assert_close(cuda.engine.sequence(clips), cuda.networks.sequence(clips), "fp32")
+            windows = random_clips(SPEC, n_clips, SPEC.receptive_field)
+            assert_close(cuda.engine.window(windows), cuda.networks.windows(windows), "fp32")
+            calls = gpu.module.calls[before:]
+            assert "memcpy_dtoh_async" not in calls or fetched
+        assert ("memcpy_dtoh_async" in gpu.module.calls) == fetched
+        assert "memcpy_htod_async" in gpu.module.calls
+
+
 def test_by_itself_the_engine_takes_what_the_device_has() -> None:
     with opened_cuda(SPEC, "fp16") as cuda:
         people = People(cuda, 0)
