@@ -64,6 +64,8 @@ class CudaStream:
         self._under_way: list[Turn] = []
         self._ms: float | None = None
         self._lock = threading.Lock()
+        # Taken before the other one: results come one after the other.
+        self._results = threading.Lock()
         try:
             self._arrange()
         except BaseException:
@@ -172,16 +174,23 @@ class CudaStream:
             self._begin(keypoints, alone=False)
 
     def result(self) -> Output:
-        """The answers to the oldest frame that was pushed; waits for them."""
-        with self._lock, self._gpu.active():
-            self._refuse_if_closed()
-            if not self._under_way:
-                raise RuntimeError("no frame is under way; push one first")
-            return self._end()
+        """The answers to the oldest frame that was pushed; waits for them, and meanwhile another
+        thread may push the next."""
+        with self._results, self._gpu.active():
+            with self._lock:
+                self._refuse_if_closed()
+                if not self._under_way:
+                    raise RuntimeError("no frame is under way; push one first")
+                oldest = self._under_way[0]
+            # Who closes waits for this one, and rows stay while a frame is under way.
+            if self.n_rows:
+                oldest.wait()
+            with self._lock:
+                return self._end(waited=True)
 
     def close(self) -> None:
         """Give all memory back; the streams are gone, and frames under way with them."""
-        with self._lock:
+        with self._results, self._lock:
             if self.closed:
                 return
             self.closed = True
@@ -218,10 +227,11 @@ class CudaStream:
         self._next = (self._next + 1) % TURNS
         self._under_way.append(turn)
 
-    def _end(self) -> Output:
+    def _end(self, waited: bool = False) -> Output:
         turn = self._under_way.pop(0)
         if self.n_rows:
-            turn.wait()
+            if not waited:
+                turn.wait()
             self._ms = turn.stopwatch.ms
         return turn.answer()
 
