@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
+import threading
 import weakref
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,8 @@ def tensorrt_double(gpu: FakeGpu, version: str) -> GuardedModule:
     module.gpu = gpu
     module.major = int(version.split(".")[0])
     module.first_logger = None
+    # Steps of a build, how many are done, and what happens before each.
+    module.n_steps, module.n_done, module.at_step = 3, 0, lambda: None
     return module
 
 
@@ -113,7 +117,9 @@ class FakeBuilder(_FakeThing):
         if problem:
             self.complain(self.logger_, problem)
             return None
-        self._report(config)
+        if not self._report(config):
+            self.complain(self.logger_, "the progress monitor has cancelled the build")
+            return None
         if config.cache is not None:
             config.cache.keep(content=config.cache.content + b"a tactic;")
         module, values = self._module, config.values
@@ -170,17 +176,55 @@ class FakeBuilder(_FakeThing):
         unknown = set(shapes) - {value.name for value in network.model.graph.input}
         return f"the profile has a shape of {unknown}, which is no input" if unknown else None
 
-    def _report(self, config: Any) -> None:
-        monitor = config.values.get("progress_monitor")
-        if monitor is not None:
-            monitor.phase_start("Building Engine", None, 2)
-            monitor.phase_start("Timing Tactics", "Building Engine", 3)
-            for phase, step in (("Building Engine", 0), ("Timing Tactics", 0)):
-                if not monitor.step_complete(phase, step):
-                    return
-            monitor.phase_finish("Timing Tactics")
-            monitor.step_complete("Building Engine", 1)
-            monitor.phase_finish("Building Engine")
+    def _report(self, config: Any) -> bool:
+        """As outside the interpreter, in a thread of the library's own; False to give up.
+
+        A signal that comes meanwhile is heard by the thread that builds once all of it is over.
+        """
+        answers: list[bool] = []
+        begin, over, heard = threading.Event(), threading.Event(), None
+
+        def run() -> None:
+            begin.wait()
+            try:
+                answers.append(self._steps(config))
+            finally:
+                over.set()
+
+        threading.Thread(target=run, daemon=True).start()
+        while not over.is_set():
+            try:
+                begin.set()
+                over.wait()
+            except BaseException as error:
+                heard = error
+        if heard is not None:
+            raise heard
+        return answers == [True]
+
+    def _steps(self, config: Any) -> bool:
+        module, monitor = self._module, config.values.get("progress_monitor")
+        module.n_done = 0
+
+        def tell(method: str, *arguments: Any) -> bool:
+            # What a callback raises, the bindings print, and take it for False.
+            try:
+                return monitor is None or getattr(monitor, method)(*arguments) is True
+            except Exception as error:
+                print(f"[ERROR] Exception caught in {method}(): {error}", file=sys.stderr)
+                return False
+
+        tell("phase_start", "Building Engine", None, 2)
+        tell("phase_start", "Timing Tactics", "Building Engine", module.n_steps)
+        goes_on = tell("step_complete", "Building Engine", 0)
+        while goes_on and module.n_done < module.n_steps:
+            module.at_step()
+            goes_on = tell("step_complete", "Timing Tactics", module.n_done)
+            module.n_done += 1
+        tell("phase_finish", "Timing Tactics")
+        goes_on = goes_on and tell("step_complete", "Building Engine", 1)
+        tell("phase_finish", "Building Engine")
+        return goes_on
 
 
 class FakeINetworkDefinition(_FakeThing):

@@ -47,6 +47,8 @@ if version_numbers(trt.__version__) >= PROGRESS_FROM:
     assert isinstance(monitor, trt.IProgressMonitor)
     monitor.phase_start('build', None, 2)
     assert monitor.step_complete('build', 0) is True
+    monitor.cancelled = True
+    assert monitor.step_complete('another', 0) is False
     monitor.phase_finish('build')
     assert seen == [(1, 2)]
 types = {getattr(trt.DataType, name): name for name in ('FLOAT', 'HALF', 'INT8', 'INT32')}

@@ -140,8 +140,18 @@ class EngineBuilder:
             self._monitor = make_monitor(self._trt, advance)
             self._config.progress_monitor = self._monitor
 
+    def cancel(self) -> None:
+        """Let TensorRT give up, at its next step, the build that another thread waits for.
+
+        TensorRT 8 asks nobody, and builds to the end.
+        """
+        if self._monitor is not None:
+            self._monitor.cancelled = True
+
     def build(self) -> bytes:
         plan = self._builder.build_serialized_network(self._network, self._config)
+        if self._monitor is not None and self._monitor.problem is not None:
+            raise self._monitor.problem
         if plan is None:
             raise self._refused("cannot build")
         return bytes(plan)
@@ -210,13 +220,19 @@ class EngineBuilder:
 
 
 def make_monitor(trt: Any, advance: Advance) -> Any:
-    """A trt.IProgressMonitor; TensorRT calls it from several threads."""
+    """A trt.IProgressMonitor; TensorRT calls it from several threads.
+
+    cancelled: set to let TensorRT give the build up. problem: what `advance` raised, which gives
+    it up too; the bindings would print it and go on with other calls.
+    """
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.steps: dict[str, int] = {}
             self.lock = threading.Lock()
+            self.cancelled = False
+            self.problem: BaseException | None = None
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             if parent_phase is None:
@@ -225,9 +241,12 @@ def make_monitor(trt: Any, advance: Advance) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             with self.lock:
-                if phase_name in self.steps:
-                    advance(step + 1, self.steps[phase_name])
-            return True
+                if phase_name in self.steps and self.problem is None:
+                    try:
+                        advance(step + 1, self.steps[phase_name])
+                    except BaseException as error:
+                        self.problem = error
+                return not self.cancelled and self.problem is None
 
         def phase_finish(self, phase_name: str) -> None:
             with self.lock:

@@ -7,6 +7,7 @@ import os
 import re
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def build_engine(
     To be called in the GPU's context.
     advance: called with the steps of the build that are done, and how many there are.
     Raises TensorRTError where TensorRT fails, or chose another precision than the graph's, and
-    BundleError for a graph that reads weights from elsewhere; no file is left then.
+    BundleError for a graph that reads weights from elsewhere; no file is left then, nor after
+    Ctrl-C, for which TensorRT gives up at its next step (TensorRT 8 builds to the end first).
     """
     builder = EngineBuilder(trt, graph.file)
     builder.refuse_what_the_version_lacks(graph.precision)
@@ -109,11 +111,32 @@ def _built(
     if cache is not None:
         builder.set_timing_cache(cache.read_bytes() if cache.is_file() else b"")
     began = time.perf_counter()
-    plan = builder.build()
+    plan = _interruptible(builder, gpu)
     seconds = time.perf_counter() - began
     if cache is not None:
         _store(cache, builder.timing_cache())
     return plan, seconds
+
+
+def _interruptible(builder: EngineBuilder, gpu: Gpu) -> bytes:
+    """The plan, built in a thread of its own: this one hears Ctrl-C.
+
+    TensorRT builds for minutes, outside the interpreter, which hands a signal to the main thread
+    alone and only once that is back; what a callback raises the bindings only print. So this
+    thread waits, tells TensorRT to give up, and passes on what interrupted it when that has
+    happened: nothing of the build runs on.
+    """
+
+    def work() -> bytes:
+        with gpu.active():
+            return builder.build()
+
+    with ThreadPoolExecutor(1) as executor:
+        try:
+            return executor.submit(work).result()
+        except BaseException:
+            builder.cancel()
+            raise
 
 
 def _details(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,8 @@ EXIT_BUILT, EXIT_FAILED, EXIT_BAD_INPUT = 0, 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if every engine was built and agrees with PyTorch, 1 if one does not, 2 if none can be."""
+    """0 if every engine was built and agrees with PyTorch, 1 if one does not, 2 if none can be,
+    130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog=f"vp3d-export {OPTION}",
         description="Build TensorRT engines into a bundle, on the device that is to run them.",
@@ -45,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = engine_options(parser, given)
     if given.trtexec and given.json:
         parser.error(TRTEXEC_OR_JSON)
+    # Terminated, it clears up after itself too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if given.trtexec:
             print_trtexec(Bundle.open(given.bundle), options)
@@ -53,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"vp3d-export: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("vp3d-export: interrupted; the bundle is as it was", file=sys.stderr)
+        return 128 + signal.SIGINT
     if report.absent is not None:
         print(f"vp3d-export: error: no engines were built: {report.absent}", file=sys.stderr)
         return EXIT_BAD_INPUT
