@@ -37,6 +37,11 @@ def lags_of(spec: ModelSpec) -> tuple[int, ...]:
     return tuple(sorted({0, spec.lookahead // 2, spec.lookahead}))
 
 
+def checked_lags(spec: ModelSpec) -> tuple[int, ...]:
+    """All of small networks; of others, whose definition takes a while, those of `lags_of`."""
+    return tuple(range(spec.lookahead + 1)) if spec.channels <= 128 else lags_of(spec)
+
+
 def make_bundle(folder: Path, name: str) -> Bundle:
     """One of SPECS in every precision."""
     spec = SPECS[name]

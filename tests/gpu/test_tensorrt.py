@@ -321,6 +321,31 @@ def test_pytorch_in_the_same_process_is_left_alone(built: Built, truth: Truth) -
     assert (torch.ones(8, device="cuda") * 2).sum().item() == 16
 
 
+def test_the_cuda_engine_in_the_same_process_is_left_alone(built: Built, truth: Truth) -> None:
+    """Both answer in turns as each does alone, and whichever is closed first, the other goes on."""
+    try:
+        ours = open_engine(built.bundle, "cuda", "fp32")
+    except ImportError as error:
+        pytest.skip(f"needs the CUDA engine: {error}")
+    theirs = open_engine(built.bundle, "tensorrt", "fp32")
+    expected = [[_alone(engine, truth, 0, 8), engine.window(truth.windows(2)).pose]
+                for engine in (ours, theirs)]  # fmt: skip
+    engines, streams = [ours, theirs], [ours.open_stream(0), theirs.open_stream(0)]
+    for stream in streams:
+        stream.add_rows(1)
+    for frame in range(8):
+        shown = np.ascontiguousarray(truth.clips[:1, frame])
+        for engine, stream, (live, window) in zip(engines, streams, expected, strict=True):
+            np.testing.assert_array_equal(stream.step(shown).pose[0], live[frame])
+            np.testing.assert_array_equal(engine.window(truth.windows(2)).pose, window)
+    theirs.close()
+    np.testing.assert_array_equal(ours.window(truth.windows(2)).pose, expected[0][1])
+    again = open_engine(built.bundle, "tensorrt", "fp32")
+    ours.close()
+    np.testing.assert_array_equal(again.window(truth.windows(2)).pose, expected[1][1])
+    again.close()
+
+
 def test_auto_takes_tensorrt_where_its_engines_run(built: Built) -> None:
     engine = open_engine(built.bundle)
     assert (engine.name, engine.precision) == ("tensorrt", "fp16")

@@ -1,4 +1,4 @@
-"""Frames of the CUDA engine's streams under way while threads wait; over doubles as test_cuda.py."""
+"""The CUDA engine's frames under way while threads wait; over doubles, as test_cuda.py."""
 
 from __future__ import annotations
 
