@@ -220,7 +220,8 @@ class Lifter:
         )
 
     def close(self) -> None:
-        """Release the engine's memory; live streams that are open keep theirs until closed."""
+        """Release the engine's memory; live streams that are open keep theirs until closed, but for
+        those of "cuda" and "tensorrt", which end with their engine."""
         self.engine.close()
 
     def __enter__(self) -> Lifter:

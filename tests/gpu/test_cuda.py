@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu.answers import LIMITS_MM, MM, Truth, distance_mm, stream_distance_mm
+from gpu.conftest import FREE_MEMORY_STEP, free_memory
 from gpu.hardware import DRIFT_FRAMES, skip_module_without_gpu
 from gpu.networks import (
     PRECISIONS,
@@ -365,23 +366,32 @@ def test_closing_gives_all_memory_back(
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_many_frames_leave_no_trace(
-    precision: str, demo_bundle: Bundle, opened: Callable[..., Any]
+    precision: str, demo_bundle: Bundle, opened: Callable[..., Any], rehearsal: Any
 ) -> None:
     """VP3D_GPU_FRAMES frames: the last answers are a fresh stream's to the last bit, none is not a
-    number, and the host's memory has not grown."""
+    number, and neither the host's memory nor the GPU's has grown."""
     lifter = Lifter(demo_bundle, opened(demo_bundle, precision))
     rng = np.random.default_rng(1)
     steps = rng.normal(0, 3, (997, 17, 2))
     shown = (500 + 200 * np.sin(np.cumsum(steps, 0) / 60)).astype(np.float32)
+    free: dict[int, int] = {}
+
+    def frame(at: int) -> np.ndarray:
+        if at in (min(1000, DRIFT_FRAMES // 2), DRIFT_FRAMES - 1) and at not in free:
+            free[at] = free_memory(rehearsal)
+        return shown[at % len(shown)]
+
     found = soak(
         lambda: lifter.stream((1000, 1000), 5),
-        lambda at: shown[at % len(shown)],
+        frame,
         DRIFT_FRAMES,
         demo_bundle.spec.receptive_field + 5,
     )
     print(f"{precision}: {found.in_words()}")
     assert found.faults() == []
     assert found.frames == DRIFT_FRAMES
+    warm, last = free.values()
+    assert warm - last <= FREE_MEMORY_STEP, f"{(warm - last) / 1e6:.2f} MB of device memory more"
 
 
 @pytest.mark.sanitizer
