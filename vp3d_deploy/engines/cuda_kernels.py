@@ -23,8 +23,9 @@ NOT_BUILT = (
     "vp3d-deploy was installed without its CUDA kernels; install it again where the CUDA toolkit's "
     "nvcc is on the PATH"
 )
-# CUDA_ERROR_NO_BINARY_FOR_GPU, _INVALID_PTX, _UNSUPPORTED_PTX_VERSION.
-_NO_CODE = (209, 218, 222)
+# CUDA_ERROR_INVALID_IMAGE, which older drivers say of what they cannot unpack, _NO_BINARY_FOR_GPU,
+# _INVALID_PTX, _JIT_COMPILER_NOT_FOUND, _UNSUPPORTED_PTX_VERSION, _JIT_COMPILATION_DISABLED.
+_NO_CODE = (200, 209, 218, 221, 222, 223)
 # CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, and what a function may have without asking.
 _SHARED_BYTES, _SHARED_BYTES_UNASKED = 8, 48 << 10
 # The only GPUs whose warpgroups multiply together (wgmma), and in what there are kernels for them.

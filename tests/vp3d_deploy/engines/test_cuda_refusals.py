@@ -23,6 +23,7 @@ from vp3d_deploy.spec import ModelSpec
 
 skip_without_grid()
 
+Patch = pytest.MonkeyPatch
 SPEC = ModelSpec((3, 3), 12, joints_in=7, joints_out=5)
 
 
@@ -94,6 +95,26 @@ def test_kernels_for_other_gpus(
     )
     with pytest.raises(GpuError, match=wanted):
         open_engine(bundle, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "refused"),
+    [
+        (200, "CUDA_ERROR_INVALID_IMAGE", True),
+        (221, "CUDA_ERROR_JIT_COMPILER_NOT_FOUND", True),
+        (222, "CUDA_ERROR_UNSUPPORTED_PTX_VERSION", True),
+        (2, "CUDA_ERROR_OUT_OF_MEMORY", False),
+    ],
+)
+def test_kernels_that_this_driver_cannot_load(
+    code: int, name: str, refused: bool, bundle: Bundle, gpu: FakeGpu, monkeypatch: Patch
+) -> None:
+    driver = install_gpu(monkeypatch, gpu)
+    monkeypatch.setattr(driver, "cuModuleLoadData", lambda *_: code)
+    monkeypatch.setitem(driver.NAMES, code, name.encode())
+    with pytest.raises(GpuError, match=name) as told:
+        open_engine(bundle, "cuda")
+    assert ("install vp3d-deploy again on this device" in str(told.value)) == refused
 
 
 def test_kernels_of_another_version() -> None:
