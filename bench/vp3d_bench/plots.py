@@ -69,18 +69,22 @@ def draw_all(document: Document, folder: Path) -> list[Path]:
     """Draw what there is something to draw of into `folder`; the files' paths."""
     from matplotlib import rc_context
 
-    pictures: list[tuple[str, Callable[[Document], Figure]]] = []
+    from vp3d_bench.gpu_plots import gpu_figure
+
+    pictures: list[tuple[str, Callable[[Document], Figure | None]]] = []
     if document.latency.get(1):
         pictures.append(("latency", latency_figure))
         pictures.append(("accuracy", accuracy_figure))
     if len(document.latency) > 1:
         pictures.append(("people", people_figure))
+    pictures.append(("gpu", gpu_figure))
     written = []
-    if pictures:
-        folder.mkdir(exist_ok=True)
     with rc_context(STYLE):
         for name, draw in pictures:
             figure = draw(document)
+            if figure is None:
+                continue
+            folder.mkdir(exist_ok=True)
             for suffix in SUFFIXES:
                 path = folder / f"{name}{suffix}"
                 _save(figure, path)
@@ -89,7 +93,8 @@ def draw_all(document: Document, folder: Path) -> list[Path]:
 
 
 def latency_figure(document: Document) -> Figure:
-    """A row per contender: from the minimum to the 95th percentile, the median marked."""
+    """A row per contender: from the minimum to the 95th percentile, and on to the 99th, the median
+    marked."""
     from matplotlib.figure import Figure
 
     arithmetic = arithmetic_name("")
@@ -107,15 +112,15 @@ def latency_figure(document: Document) -> Figure:
         tick.set_color(TEXT if name in document.members else FAINT)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(-0.7, len(names) - 0.3)
-    _log_axis(axes.xaxis, axes.set_xscale)
+    log_axis(axes.xaxis, axes.set_xscale)
     axes.set_xlim(
-        min(t.min for t in timed.values()) / 1.3, max(t.p95 for t in timed.values()) * 1.8
+        min(t.min for t in timed.values()) / 1.3, max(t.p99 for t in timed.values()) * 1.8
     )
     axes.grid(axis="x", which="major")
-    axes.set_xlabel("milliseconds per answer, one person: bar from minimum to p95, mark at the "
-                    "median")  # fmt: skip
+    axes.set_xlabel("milliseconds per answer, one person: bar from minimum to p95, line on to p99, "
+                    "mark at the median")  # fmt: skip
     _legend(figure, document, names, {"s": "window", "o": "stream", "|": "floor"})
-    _title(figure, document, "Time of one live answer")
+    title(figure, document, "Time of one live answer")
     return figure
 
 
@@ -130,7 +135,7 @@ def people_figure(document: Document) -> Figure:
     panels[0].set_ylabel("milliseconds per frame, all people together, median")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    _title(figure, document, "Live answers for several people in one call")
+    title(figure, document, "Live answers for several people in one call")
     return figure
 
 
@@ -153,8 +158,8 @@ def accuracy_figure(document: Document) -> Figure:
             markerfacecolor="white" if (member.lag or 0) > 0 else FAMILY_COLORS[member.family],
             markeredgewidth=1.8,
         )
-    _log_axis(axes.yaxis, axes.set_yscale, (1.0,))
-    _log_axis(axes.xaxis, axes.set_xscale)
+    log_axis(axes.yaxis, axes.set_yscale, (1.0,))
+    log_axis(axes.xaxis, axes.set_xscale)
     axes.grid(which="major")
     axes.set_xlabel("milliseconds per answer, one person, median")
     axes.set_ylabel("mean distance of joints from the definition, mm")
@@ -163,7 +168,7 @@ def accuracy_figure(document: Document) -> Figure:
     _legend(
         figure, document, names, {"s": "window", "o": "stream, lag 0", ".o": "stream, with lag"}
     )
-    _title(figure, document, "Accuracy against speed: lower left is better")
+    title(figure, document, "Accuracy against speed: lower left is better")
     return figure
 
 
@@ -172,8 +177,9 @@ def _latency_row(axes: Axes, place: int, member: Member | None, timed: Spread) -
     marker = "|" if member is None else FORM_MARKERS[member.form]
     axes.barh(place, timed.p95 - timed.min, 0.5, left=timed.min, color=color, alpha=0.35,
               linewidth=0)  # fmt: skip
+    axes.hlines(place, timed.p95, timed.p99, color=color, alpha=0.6, linewidth=1.2)
     axes.plot(timed.p50, place, marker=marker, markersize=7, markeredgewidth=1.8, color=color)
-    axes.annotate(_milliseconds(timed.p50), (max(timed.p95, timed.p50), place), (8, 0),
+    axes.annotate(_milliseconds(timed.p50), (timed.p99, place), (8, 0),
                   textcoords="offset points", va="center", fontsize=8.5, color=FAINT)  # fmt: skip
 
 
@@ -195,7 +201,7 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
-    _log_axis(axes.yaxis, axes.set_yscale)
+    log_axis(axes.yaxis, axes.set_yscale)
     axes.grid(which="major")
     axes.set_xlabel("people in one call")
     axes.set_title(f"lag {lag}" if lag else "lag 0: an answer for the newest frame", fontsize=10)
@@ -285,7 +291,7 @@ def _legend(figure: Figure, document: Document, names: list[str], marks: Mapping
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
 
 
-def _log_axis(
+def log_axis(
     axis: Any, set_scale: Callable[[str], None], steps: tuple[float, ...] = (1.0, 2.0, 5.0)
 ) -> None:
     """Logarithmic, labelled 0.2, 0.5, 1, 2, 5: no powers of ten to be worked out."""
@@ -301,7 +307,7 @@ def _milliseconds(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def _title(figure: Figure, document: Document, what: str) -> None:
+def title(figure: Figure, document: Document, what: str) -> None:
     spec, machine = document.bundle.spec, document.machine
     causal = ", causal" if spec.causal else ""
     figure.suptitle(
