@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_doubles import Cuda, opened_cuda, skip_without_grid
+from stored_networks import PRECISIONS
 
 from vp3d_deploy import Lifter
 from vp3d_deploy.engines.cuda_stream import CudaPixelStream
@@ -84,9 +85,11 @@ def assert_alike(ours: Any, plain: Any) -> None:
 
 
 @contextmanager
-def paired(lag: int = 1, spec: ModelSpec = SPEC, **options: Any) -> Iterator[Pair]:
+def paired(
+    lag: int = 1, spec: ModelSpec = SPEC, precision: str = "fp32", **options: Any
+) -> Iterator[Pair]:
     options = {"skeleton": "coco17", **options}
-    with opened_cuda(spec, "fp32", trajectory=True) as cuda:
+    with opened_cuda(spec, precision, trajectory=True) as cuda:
         yield Pair(cuda, lag, **options)
 
 
@@ -114,6 +117,19 @@ def test_one_person_whom_nothing_hides(skeleton: str | None, dtype: Any) -> None
         hidden[6] = np.nan  # held where it was, relative to the others
         pair.push(hidden)
         pair.flush()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_pixels_of_the_networks_own_joints_are_normalised_to_the_same_bits(precision: str) -> None:
+    with paired(precision=precision, skeleton=None) as pair:
+        for number, frame in enumerate(walk(12)):
+            if number == 6:
+                frame[4] = np.nan
+            ours, plain = (stream.push(frame) for stream in pair.both)
+            if number:
+                np.testing.assert_array_equal(ours.joints_m, plain.joints_m)
+                np.testing.assert_array_equal(ours.trajectory_m, plain.trajectory_m)
+        assert pair.sizes == [SIZE, None, SIZE]
 
 
 def test_joints_that_are_hidden_are_held_and_fade() -> None:
