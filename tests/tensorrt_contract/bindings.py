@@ -1,11 +1,14 @@
 """NVIDIA's TensorRT bindings on a machine without TensorRT: downloaded, and loaded over stubs.
 
     python -m tensorrt_contract.bindings fetch [DIRECTORY]    wheels from PyPI, by pinned hashes
+    python -m tensorrt_contract.bindings fetch-large [DIRECTORY]      8.5 too, of 549 MB
     python -m tensorrt_contract.bindings write [DIRECTORY]    inventories/ anew from those wheels
 
 `make test` fetches. The wheels hold the bindings alone (about 1 MB each): a shared object that
 needs a handful of C entry points of libnvinfer, libnvinfer_plugin and libnvonnxparser, which are
-compiled here as functions that return nothing. Nothing is installed.
+compiled here as functions that return nothing. Nothing is installed. Of 8.5 there is only a wheel
+with all of TensorRT, for CPython 3.10 at the newest; its bindings are taken out and told that this
+is the Python they were built for, which is good enough to list their names.
 """
 
 from __future__ import annotations
@@ -27,15 +30,20 @@ INVENTORIES = Path(__file__).with_name("inventories")
 # Why wheels are missing, for the tests that would have read them.
 REASON = "why_not.txt"
 PYTHON = (3, 11)
+_LARGE_ARE_FOR = ("--python-version", "3.10", "--platform", "manylinux_2_17_x86_64")
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A distribution on PyPI. Its hash is that of the wheel for CPython 3.11 on x86-64 Linux."""
+    """A distribution on PyPI. Its hash is that of the wheel for CPython 3.11 on x86-64 Linux.
+
+    large: of another form, as 8.5's: all of TensorRT, for CPython 3.10.
+    """
 
     version: str
     package: str
     sha256: str
+    large: bool = False
 
     @property
     def major(self) -> int:
@@ -46,8 +54,15 @@ class Wheel:
         return INVENTORIES / f"tensorrt-{self.version}.json"
 
 
-# 8.6.1: JetPack 6.0. 10.3.0: JetPack 6.1 and 6.2. 10.13: JetPack 7.0. 10.16: JetPack 7.2.
+# 8.5: JetPack 5.1. 8.6.1: JetPack 6.0. 10.3.0: JetPack 6.1 and 6.2. 10.13: JetPack 7.0.
+# 10.16: JetPack 7.2.
 WHEELS = (
+    Wheel(
+        "8.5.3.1",
+        "tensorrt",
+        "00375391073e51c1d662cc116f5472a921f27d75bb617c0195b3479633c625f3",
+        large=True,
+    ),
     Wheel(
         "8.6.1",
         "tensorrt-bindings",
@@ -81,7 +96,7 @@ WHEELS = (
 )
 
 
-def fetch(directory: Path = DIRECTORY) -> str | None:
+def fetch(directory: Path = DIRECTORY, *, large: bool = False) -> str | None:
     """Download what is missing; None, or one sentence that says why wheels cannot be had."""
     directory.mkdir(parents=True, exist_ok=True)
     reason = directory / REASON
@@ -90,7 +105,7 @@ def fetch(directory: Path = DIRECTORY) -> str | None:
     if sys.version_info[:2] != PYTHON or os.uname().machine != "x86_64":
         problem = "the pinned wheels are for CPython 3.11 on x86-64 Linux, which this is not"
     for wheel in WHEELS if problem is None else ():
-        if (directory / wheel.version).is_dir():
+        if (directory / wheel.version).is_dir() or (wheel.large and not large):
             continue
         problem = _download(wheel, directory)
         if problem:
@@ -108,7 +123,8 @@ def _download(wheel: Wheel, directory: Path) -> str | None:
         done = subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes",
              "--disable-pip-version-check", "--retries", "1", "--timeout", "20",
-             "--only-binary", ":all:", "--dest", place, "--requirement", str(wanted)],
+             "--only-binary", ":all:", "--dest", place, "--requirement", str(wanted),
+             *(_LARGE_ARE_FOR if wheel.large else ())],
             capture_output=True,
             text=True,
             check=False,
@@ -120,9 +136,24 @@ def _download(wheel: Wheel, directory: Path) -> str | None:
             return f"{wheel.package} {wheel.version} could not be downloaded: {why}"
         unpacked = Path(place) / "unpacked"
         with zipfile.ZipFile(found[0]) as archive:
-            archive.extractall(unpacked)
+            if wheel.large:
+                _bindings_of(archive, unpacked)
+            else:
+                archive.extractall(unpacked)
         unpacked.rename(directory / wheel.version)
     return None
+
+
+def _bindings_of(archive: zipfile.ZipFile, unpacked: Path) -> None:
+    """Of a wheel with all of TensorRT, laid out as one of the bindings alone is."""
+    package = unpacked / "tensorrt_bindings"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_bytes(archive.read("tensorrt/__init__.py"))
+    binding = archive.read("tensorrt/tensorrt.so")
+    built_for, this = b"\x003.10\x00", b"\x003.%d\x00" % PYTHON[1]
+    if binding.count(built_for) != 1:
+        raise RuntimeError("the bindings do not say once for which Python they were built")
+    (package / "tensorrt.so").write_bytes(binding.replace(built_for, this))
 
 
 def inventory_of_wheel(wheel: Wheel, directory: Path = DIRECTORY) -> dict[str, Any]:
@@ -160,6 +191,10 @@ def why_not(wheel: Wheel, directory: Path = DIRECTORY) -> str | None:
     """Why this version's wheel is not at hand, or None if it is."""
     if (directory / wheel.version).is_dir():
         return None
+    if wheel.large:
+        return (
+            "its wheel of 549 MB is fetched by `python -m tensorrt_contract.bindings fetch-large`"
+        )
     reason = directory / REASON
     return reason.read_text("utf-8").strip() if reason.is_file() else "`make bindings` has not run"
 
@@ -231,11 +266,14 @@ def write_inventory(found: dict[str, Any], path: Path) -> None:
 def main(arguments: list[str]) -> int:
     command, *rest = arguments
     directory = Path(rest[0]) if rest else DIRECTORY
-    problem = fetch(directory)
+    problem = fetch(directory, large=command == "fetch-large")
     if problem:
         print(f"TensorRT's bindings are not at hand: {problem}")
     if command == "write":
         for wheel in WHEELS:
+            if why_not(wheel, directory):
+                print(f"left {wheel.inventory}: {why_not(wheel, directory)}")
+                continue
             write_inventory(inventory_of_wheel(wheel, directory), wheel.inventory)
             print(f"wrote {wheel.inventory}")
     return 0

@@ -2,7 +2,7 @@
 
 TensorRT reports failure by returning None or False and explains itself to its logger alone; here
 that becomes a TensorRTError with the logger's last words. The calls exist, with these arguments,
-in TensorRT 8.6 to 11 (tests/tensorrt_contract holds them against NVIDIA's bindings); building
+in TensorRT 8.5 to 11 (tests/tensorrt_contract holds them against NVIDIA's bindings); building
 engines is vp3d_export/tensorrt/api.py.
 """
 
