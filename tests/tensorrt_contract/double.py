@@ -191,13 +191,15 @@ class FakeBuilder(_FakeThing):
             finally:
                 over.set()
 
-        threading.Thread(target=run, daemon=True).start()
+        thread = threading.Thread(target=run)
+        thread.start()
         while not over.is_set():
             try:
                 begin.set()
                 over.wait()
             except BaseException as error:
                 heard = error
+        thread.join()
         if heard is not None:
             raise heard
         return answers == [True]

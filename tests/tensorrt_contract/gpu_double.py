@@ -1,8 +1,9 @@
 """A GPU made of host memory: pycuda's driver API, as strict as the real one.
 
 Work put into a stream happens when the stream is synchronised, not before, so a forgotten
-synchronisation shows. Copies take page-locked memory alone, every call wants a current context,
-memory is freed once and at its own address, and `leaks` tells what was never given back.
+synchronisation shows, and so does memory that work still needs when it is freed. Copies take
+page-locked memory alone, every call wants a current context, memory is freed once and at its own
+address, and `leaks` tells what was never given back.
 """
 
 from __future__ import annotations
@@ -278,23 +279,28 @@ class FakeGpu:
 
         def memcpy_htod_async(dest: Any, src: np.ndarray, stream: Any = None) -> None:
             gpu.need_context("memcpy_htod_async")
-            to, source = gpu.view(int(dest), src.nbytes), host_bytes(src)
-            gpu.enqueue(stream, lambda: np.copyto(to, source))
+            size, source = src.nbytes, host_bytes(src)
+            gpu.view(int(dest), size)
+            gpu.enqueue(stream, lambda: np.copyto(gpu.view(int(dest), size), source))
 
         def memcpy_dtoh_async(dest: np.ndarray, src: Any, stream: Any = None) -> None:
             gpu.need_context("memcpy_dtoh_async")
-            target, source = host_bytes(dest), gpu.view(int(src), dest.nbytes)
-            gpu.enqueue(stream, lambda: np.copyto(target, source))
+            target, size = host_bytes(dest), dest.nbytes
+            gpu.view(int(src), size)
+            gpu.enqueue(stream, lambda: np.copyto(target, gpu.view(int(src), size)))
 
         def memcpy_dtod_async(dest: Any, src: Any, size: int, stream: Any = None) -> None:
             gpu.need_context("memcpy_dtod_async")
-            target, source = gpu.view(int(dest), size), gpu.view(int(src), size)
-            gpu.enqueue(stream, lambda: np.copyto(target, source))
+            gpu.view(int(dest), size), gpu.view(int(src), size)
+            gpu.enqueue(
+                stream,
+                lambda: np.copyto(gpu.view(int(dest), size), gpu.view(int(src), size)),
+            )
 
         def memset_d8_async(dest: Any, data: int, size: int, stream: Any = None) -> None:
             gpu.need_context("memset_d8_async")
-            target = gpu.view(int(dest), size)
-            gpu.enqueue(stream, lambda: target.fill(data))
+            gpu.view(int(dest), size)
+            gpu.enqueue(stream, lambda: gpu.view(int(dest), size).fill(data))
 
         def init(flags: int = 0) -> None:
             pass

@@ -70,6 +70,7 @@ class TensorRTStream:
                     self._seats.append(self._free_seat())
             except BaseException:
                 # Without room for all of them, everything stays as it was.
+                self._stream.synchronize()
                 for group in self._groups[len(before[0]) :]:
                     group.close()
                 self._groups, self._seats = before

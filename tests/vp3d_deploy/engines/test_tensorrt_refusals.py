@@ -204,3 +204,37 @@ def test_the_manifest_says_the_platform(built: Make) -> None:
     _, bundle = built()
     values = json.loads(json.dumps([dataclasses.asdict(entry) for entry in bundle.engines]))
     assert {value["platform"] for value in values} == {tensorrt_api.this_platform()}
+
+
+def test_the_loggers_errors_come_before_its_warnings_and_are_told_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trt = install(monkeypatch, NEWEST).trt
+    logger, severities = tensorrt_api.logger_of(trt), trt.ILogger.Severity
+    for severity, text in (
+        (severities.WARNING, "careful"),
+        (severities.ERROR, " wrong\n"),
+        (severities.INFO, "by the way"),
+        (severities.INTERNAL_ERROR, "worse"),
+    ):
+        logger.log(severity, text)
+    assert tensorrt_api.complaint(logger) == "wrong; worse"
+    assert tensorrt_api.complaint(logger) == "TensorRT gives no reason"
+    logger.log(severities.WARNING, "careful")
+    assert tensorrt_api.complaint(logger) == "careful"
+
+
+def test_streams_that_go_before_their_first_frame_free_nothing_that_is_still_cleared(
+    built: Make,
+) -> None:
+    installed, bundle = built()
+    engine = open_engine(bundle, "tensorrt", "fp32")
+    stream, onnx = engine.open_stream(0), OnnxEngine(bundle, "fp32", 1).open_stream(0)
+    stream.add_rows(2)
+    stream.remove_rows([0])
+    onnx.add_rows(1)
+    for frame in range(4):
+        x = numbers(1, seed=frame)
+        np.testing.assert_allclose(stream.step(x).pose, onnx.step(x).pose, 0, 1e-6)
+    engine.close()
+    assert installed.gpu.leaks == {}
