@@ -10,6 +10,7 @@ current there.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ class Gpu:
         except driver.Error as error:
             raise GpuError(f"CUDA has no device {ordinal}: {error}") from error
         self._ordinal = ordinal
-        self._active = _Active(driver, self._context)
+        self._active: _Active | _Forked = _Active(driver, self._context)
         self.name: str = self._device.name()
         self.compute_capability = ".".join(str(part) for part in self._device.compute_capability())
 
@@ -140,7 +141,7 @@ class Gpu:
         except self._driver.Error as error:
             raise GpuError(f"CUDA: {error}") from error
 
-    def active(self) -> _Active:
+    def active(self) -> _Active | _Forked:
         """`with gpu.active():` the primary context is current in this thread; what was before is
         again afterwards. Where CUDA refuses a call inside, a GpuError leaves the block."""
         return self._active
@@ -225,6 +226,30 @@ class _Active:
             error = error or other
         if isinstance(error, self._refusals):
             raise GpuError(f"CUDA: {error}") from error
+
+
+class _Forked:
+    """`_Active` in a process that was forked off, where CUDA answers nothing any more."""
+
+    def __enter__(self) -> None:
+        raise GpuError(
+            "CUDA cannot be used in a process that was forked after it was first used; open "
+            'engines in the process that uses them, or start that by "spawn"'
+        )
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        pass
+
+
+def _after_fork() -> None:
+    global _LOCK
+    _LOCK = threading.Lock()  # which some thread of the other process may have held
+    for gpu in _OPEN.values():
+        gpu._active = _Forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class DeviceBuffer:

@@ -3,6 +3,7 @@ that nothing is left behind then."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,27 @@ def test_kernels_of_another_version() -> None:
         cuda.driver.without = "stream_step"
         with pytest.raises(GpuError, match=r"have no vp3d_stream_step .*NOT_FOUND.*install vp3d-d"):
             cuda.engine.open_stream(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_was_forked(bundle: Bundle, gpu: FakeGpu) -> None:
+    """CUDA is of no use there, and both what was open and what would be opened say so."""
+    engine = open_engine(bundle, "cuda")
+    clips = random_clips(SPEC, 1, 9)
+    engine.window(clips)
+    child = os.fork()
+    if child == 0:
+        told = 0
+        for use in (lambda: engine.window(clips), lambda: open_engine(bundle, "cuda")):
+            try:
+                use()
+            except GpuError as error:
+                told += "was forked after it was first used; open engines" in str(error)
+        os._exit(told)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 2
+    engine.window(clips)
+    engine.close()
 
 
 def test_no_driver_or_an_older_one(monkeypatch: pytest.MonkeyPatch) -> None:
