@@ -162,6 +162,21 @@ def test_people_come_and_go() -> None:
         assert {None, SIZE} == set(pair.sizes)
 
 
+def test_a_crowd_of_which_some_are_hidden() -> None:
+    """So many that their frames are launched otherwise."""
+    clips = [walk(8, seed) for seed in range(60)]
+    with paired(lag=0) as pair:
+        for frame in range(8):
+            shown = {person: clip[frame].copy() for person, clip in enumerate(clips)}
+            if frame in (3, 4):
+                shown[7][2] = np.nan
+            if frame == 6:
+                del shown[11]
+            pair.push(shown)
+        stream: Any = pair.ours._engine
+        assert stream.launch == "wide"
+
+
 def test_someone_fades_while_another_stays() -> None:
     """The last frame of who is gone is shown again, in the units that it was in."""
     first, second = walk(80, 1), walk(80, 2)
