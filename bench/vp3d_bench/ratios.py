@@ -112,7 +112,8 @@ def _crowd(document: Document, people: int) -> Iterator[Named]:
 
 
 def _on_gpu(document: Document, people: int) -> Iterator[Named]:
-    """The CUDA engine's live answers beside PyTorch's windows and TensorRT's streams."""
+    """The CUDA engine's live answers beside PyTorch's windows and TensorRT's streams; in int8
+    beside its own in fp16, too."""
     timed = document.latency[people]
     group = "1 person" if people == 1 else f"{people} people"
     for precision, lag, row in _streams(document, timed, group, GPU_ENGINE):
@@ -121,6 +122,8 @@ def _on_gpu(document: Document, people: int) -> Iterator[Named]:
             f"tensorrt {held}": timed.get(stream_name("tensorrt", held, lag))
             for held in (precision, "fp16")
         }
+        if precision == "int8":
+            others[f"{GPU_ENGINE} fp16"] = timed.get(stream_name(GPU_ENGINE, "fp16", lag))
         for name, other in others.items():
             words = document.members[name].label if name in document.members else name
             yield from row.faster_than(name, words, other)

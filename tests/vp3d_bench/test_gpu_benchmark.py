@@ -14,10 +14,13 @@ from tensorrt_contract.inventory import tensorrt_versions
 from vp3d_bench import cli, gpu_engines, measure, subject
 from vp3d_bench.cli import main
 from vp3d_bench.contenders.line_up import line_up, on_gpu
+from vp3d_bench.document import Document
 from vp3d_bench.networks import random_bundle, random_state
 from vp3d_bench.our_engines import open_ours
+from vp3d_bench.ratios import all_ratios
 from vp3d_bench.report import by_reason
 from vp3d_bench.settings import FULL
+from vp3d_bench.statistics import spread
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines.gpu import count_gpus
 from vp3d_deploy.engines.native import NativeEngine
@@ -100,6 +103,19 @@ def open_with_stand_in(
     return engine
 
 
+def test_int8_is_compared_with_fp16(tmp_path: Path) -> None:
+    path, precisions = tmp_path / "net.vp3d", ("fp16", "int8")
+    random_bundle(path, SPEC, random_state(SPEC, 0), precisions, (0,))
+    document = Document(Bundle.open(path), 1, {}, "", (0,), {})
+    document.latency[64] = {
+        f"cuda-stream-{precision}@0": spread([[took, took]])
+        for precision, took in (("fp16", 0.06), ("int8", 0.05))
+    }
+    found = all_ratios(document)
+    assert set(found) == {"64 people cuda int8@0 cuda fp16"}
+    assert found["64 people cuda int8@0 cuda fp16"].p50 == 1.2
+
+
 def test_a_benchmark_on_a_gpu_has_times_ratios_and_pictures(
     bundle: Path,
     tmp_path: Path,
@@ -138,7 +154,7 @@ def test_a_benchmark_on_a_gpu_has_times_ratios_and_pictures(
         alone["tensorrt-stream-fp16@0"]["min"] / alone["cuda-stream-fp16@0"]["min"], rel=1e-3
     )
     assert "3 people cuda fp32@4 tensorrt fp32" in result["ratios"]
-    for name in ("latency", "accuracy", "people"):
+    for name in ("latency", "accuracy", "people", "gpu"):
         assert "CUDA engine" in (tmp_path / f"gpu/{name}.svg").read_text()
     assert result["gpu_rates"] == rates
     # Columns of both levels and of the output layer: taps x inputs x outputs of each.
