@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from vp3d_deploy.bundle import Bundle, BundleError
 from vp3d_deploy.engines import open_engine, tensorrt, tensorrt_api
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
 from vp3d_deploy.engines.onnx import OnnxEngine
-from vp3d_deploy.engines.tensorrt_api import TensorRTError
+from vp3d_deploy.engines.tensorrt_api import Plan, Tensor, TensorRTError
 from vp3d_deploy.spec import ModelSpec
 from vp3d_export.tensorrt.build import build_engine
 from vp3d_export.tensorrt.options import EngineOptions, Span
@@ -238,3 +240,84 @@ def test_streams_that_go_before_their_first_frame_free_nothing_that_is_still_cle
         np.testing.assert_allclose(stream.step(x).pose, onnx.step(x).pose, 0, 1e-6)
     engine.close()
     assert installed.gpu.leaks == {}
+
+
+def test_engines_for_one_compute_capability_run_on_every_gpu_of_it_and_on_no_other(
+    built: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, bundle = built(hardware_compatible="same_compute_capability")
+    install(monkeypatch, NEWEST, FakeGpu("another Orin", (8, 7)))
+    open_engine(bundle, "tensorrt", "fp32").close()
+    install(monkeypatch, NEWEST, FakeGpu("NVIDIA RTX A6000", (8, 6)))
+    with pytest.raises(BundleError, match=r"8\.7, and this is a NVIDIA RTX A6000 of 8\.6"):
+        open_engine(bundle, "tensorrt", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("form", "change"),
+    [
+        ("window", lambda t: t._replace(dtype="HALF") if t.name == "pose" else t),
+        ("window", lambda t: t._replace(is_input=True) if t.name == "pose" else t),
+        ("window", lambda t: t._replace(shape=(1, *t.shape[1:])) if t.name == "pose" else t),
+        ("stream", lambda t: t._replace(shape=(2, *t.shape[1:]))),
+        ("stream", lambda t: t._replace(dtype="HALF") if t.name.endswith("_in") else t),
+    ],
+)
+def test_an_engine_whose_tensors_are_others_is_refused(
+    form: str,
+    change: Callable[[Tensor], Tensor],
+    built: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By type, direction and shape: its buffers would be too small, or hold other numbers."""
+    _, bundle = built()
+    tensors = Plan.tensors
+    changed = property(lambda self: [change(tensor) for tensor in tensors.fget(self)])
+    monkeypatch.setattr(Plan, "tensors", changed)
+    engine = open_engine(bundle, "tensorrt", "fp32")
+    with pytest.raises(BundleError, match=f"is not the {form} engine of this bundle's network"):
+        engine.load([(form, 0 if form == "stream" else None)])
+
+
+def test_tensorrts_engines_are_gone_once_ours_is_closed(
+    built: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing counts the memory of a deserialised engine but TensorRT itself."""
+    installed, bundle = built()
+    made: list[weakref.ref[object]] = []
+    for name in ("ICudaEngine", "IExecutionContext"):
+        double = getattr(installed.trt, name)
+        start = double.start
+
+        def noted(self: object, start: Callable[..., None] = start, **arguments: object) -> None:
+            made.append(weakref.ref(self))
+            start(self, **arguments)
+
+        monkeypatch.setattr(double, "start", noted)
+    engine = open_engine(bundle, "tensorrt", "fp32")
+    engine.window(numbers(1, SPEC.receptive_field))
+    engine.sequence(numbers(1, SPEC.receptive_field + 3))
+    stream = engine.open_stream(0)
+    stream.add_rows(2)
+    stream.step(numbers(2))
+    assert len(made) == 3 + 2 + 2 * 2
+    engine.close()
+    gc.collect()
+    assert [ref() for ref in made if ref() is not None] == []
+
+
+def test_a_runs_time_is_its_own_and_that_of_all_its_pieces(built: Make) -> None:
+    _, bundle = built()
+    engine = open_engine(bundle, "tensorrt", "fp32", timings=True, graphs=False)
+    one = []
+    for _ in range(3):
+        engine.window(numbers(4, SPEC.receptive_field))
+        one.append(engine.gpu_ms)
+    assert one[0] is not None
+    assert one == [one[0]] * 3
+    engine.window(numbers(12, SPEC.receptive_field))
+    assert engine.gpu_ms == pytest.approx(3 * one[0])
+    for _ in range(2):
+        engine.sequence(numbers(1, SPEC.receptive_field + 3))
+        assert engine.gpu_ms == pytest.approx(one[0])
+    engine.close()
