@@ -23,8 +23,16 @@ AARCH64_MISSING := $(strip $(foreach tool,$(AARCH64_TOOLS),$(if $(shell command 
 AARCH64_NOT_RUN = AArch64 tests NOT RUN, for want of $(AARCH64_MISSING); install with: \
   apt install g++-aarch64-linux-gnu qemu-user
 
-CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \
+NINJA := $(CURDIR)/$(BIN)/ninja
+CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(NINJA) \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
+# The tests in Python, which run at the same time, come first; ninja cannot read make's tokens.
+BUILD := env -u MAKEFLAGS nice $(BIN)/cmake --build
+# pip compiles in the folder of the C++ tests and with their ninja (another version would not read
+# its log), so that the CUDA kernels, which take minutes, are compiled once.
+TESTED := build/cpp
+OF_PIP := build-dir=$(TESTED) cmake.define.CMAKE_MAKE_PROGRAM=$(NINJA) \
+  cmake.define.VP3D_BUILD_PYTHON=ON cmake.define.VP3D_BUILD_TESTS=OFF cmake.define.VP3D_INSTALL=OFF
 
 .PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp test-asan \
   test-tsan test-aarch64 aarch64-if-possible bench gpu clean
@@ -33,8 +41,9 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt CMakeLists.txt kernels/CMakeLists.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ninja
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  --editable ".[export,train,eval,render,bench,dev]"
+	  $(OF_PIP:%=--config-settings=%) --editable ".[export,train,eval,render,bench,dev]"
 	touch $@
 
 demo: $(READY)
@@ -48,7 +57,10 @@ demo: $(READY)
 	@echo "poses     $(DEMO)/walking.npz, $(DEMO)/walking.bvh"
 	@echo "pictures  $(DEMO)/walking.mp4, $(DEMO)/walking.png"
 
-test: lint types test-python test-cpp test-asan test-tsan aarch64-if-possible
+# Two at a time, as the Python tests keep one core busy; what each says comes together at its end.
+test: $(READY)
+	$(MAKE) --jobs=2 --output-sync=target lint types test-python test-cpp test-asan test-tsan \
+	  aarch64-if-possible
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -72,9 +84,9 @@ pycuda-inventory: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build write
 
 test-cpp: $(READY)
-	$(CONFIGURE) -B build/cpp
-	$(BIN)/cmake --build build/cpp
-	$(BIN)/ctest --test-dir build/cpp --output-on-failure --parallel 2
+	$(CONFIGURE) -B $(TESTED) '-USKBUILD*' -DVP3D_BUILD_PYTHON=OFF -DVP3D_INSTALL=ON
+	$(BUILD) $(TESTED)
+	$(BIN)/ctest --test-dir $(TESTED) --output-on-failure --parallel 2
 
 # The same tests and short runs of the fuzzers, where every access to memory and every computation
 # is checked: AVX2's kernels and the portable ones. Those of AVX-512 are the same templates with
@@ -82,20 +94,21 @@ test-cpp: $(READY)
 test-asan: $(READY)
 	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF \
 	  -DVP3D_BUILD_FUZZERS=ON
-	$(BIN)/cmake --build build/asan
+	$(BUILD) build/asan
 	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
 
-# What threads do to each other; readers of files use none.
+# What threads do to each other; readers of files use none. Only what is run is compiled.
+TSAN_TESTS := threads engine live cuda_image cuda_layout cuda_stream cuda_clip cuda_processing
 test-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
-	$(BIN)/cmake --build build/tsan
+	$(BUILD) build/tsan --target live $(TSAN_TESTS:%=test_%)
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live|cuda'
 
 ifeq ($(AARCH64_MISSING),)
 test-aarch64: $(READY)
 	$(CONFIGURE) -B build/aarch64 -DVP3D_CUDA=OFF \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
-	$(BIN)/cmake --build build/aarch64
+	$(BUILD) build/aarch64
 	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2
 
 aarch64-if-possible: test-aarch64

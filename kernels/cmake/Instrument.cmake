@@ -1,8 +1,8 @@
 # VP3D_SANITIZE and VP3D_BUILD_FUZZERS instrument everything that is compiled from here on.
 if(VP3D_SANITIZE)
   string(REPLACE ";" "," sanitizers "${VP3D_SANITIZE}")
-  # Little optimisation, or compiling the kernels takes minutes.
-  add_compile_options(-O1 -fno-omit-frame-pointer -fsanitize=${sanitizers}
+  # Little optimisation, or compiling the kernels takes minutes; of what debuggers want, the lines.
+  add_compile_options(-O1 -g1 -fno-omit-frame-pointer -fsanitize=${sanitizers}
     -fno-sanitize-recover=all)
   if(sanitizers MATCHES "undefined")
     # Conversions of what does not fit are not in the group; for null pointers and objects that end,
