@@ -27,6 +27,9 @@ struct RowFinish {
   Pack<float, n> bias, scale;
 
   VP3D_HD void load(const Finish& finish, std::int64_t row) {
+#ifndef __CUDA_ARCH__
+    scale = {};  // not read where there is none, which gcc does not see
+#endif
     if (row >= finish.rows) return;
     bias = *reinterpret_cast<const Pack<float, n>*>(finish.bias + row);
     if (finish.scale != nullptr)
