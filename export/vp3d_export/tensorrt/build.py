@@ -132,6 +132,9 @@ def _interruptible(builder: EngineBuilder, gpu: Gpu) -> bytes:
             return builder.build()
 
     with ThreadPoolExecutor(1) as executor:
+        # The thread is there before there is something to wait for: an executor that is interrupted
+        # while it starts one forgets it.
+        executor.submit(int).result()
         try:
             return executor.submit(work).result()
         except BaseException:
