@@ -18,6 +18,7 @@ from tensorrt_contract.inventory import tensorrt_versions
 from vp3d_deploy.bundle import MANIFEST, PARITY, Bundle, BundleError
 from vp3d_deploy.engines import open_engine
 from vp3d_deploy.engines.base import Output
+from vp3d_deploy.engines.gpu import open_gpu
 from vp3d_deploy.evaluation.clips import EvaluationClip, EvaluationSet
 from vp3d_deploy.lifter import Lifter
 from vp3d_deploy.spec import ModelSpec
@@ -26,7 +27,7 @@ from vp3d_export.compare import Expected
 from vp3d_export.parity import DEFAULT_LIMITS, Limits
 from vp3d_export.tensorrt.api import EngineBuilder
 from vp3d_export.tensorrt.build import shape_profiles
-from vp3d_export.tensorrt.engines import EngineReport, add_engines
+from vp3d_export.tensorrt.engines import EngineReport, add_engines, record_engines
 from vp3d_export.tensorrt.options import EngineOptions, Span
 from vp3d_export.tensorrt.recorded import RECORDED, load_recorded, write_recorded
 from vp3d_export.tensorrt.resume import main as resume
@@ -199,6 +200,18 @@ def test_engines_are_built_later_into_a_bundle_that_is_never_half_changed(
     assert Lifter.open(bundle.path).engine.name == "tensorrt"
     assert weights.read_bytes() == before
     assert [p.name for p in bundle.path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_engines_that_are_built_later_are_held_to_the_limits_of_the_export(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, NEWEST)
+    limits = {"fp16": dataclasses.asdict(Limits(0.0, 1e-6, 0.0))}
+    (bundle.path / PARITY).write_text(json.dumps({"rows": [], "limits": limits}), "utf-8")
+    record_engines(bundle.path, [], {}, open_gpu())
+    report = resume_engines(bundle.path, OPTIONS)
+    assert {entry.precision for entry in report.built} == {"fp32"}
+    assert all("fp16" in failure for failure in report.failures)
 
 
 def test_a_resume_that_fails_leaves_the_bundle_as_it_was(
@@ -402,6 +415,11 @@ def test_trtexec_commands_say_the_same(bundle: Bundle) -> None:
         assert "--minShapes=keypoints:1x9x17x2" in command
         assert "--maxShapes=keypoints:32x9x17x2" in command
         assert {"--noTF32", "--versionCompatible", "--memPoolSize=workspace:64M"} <= set(command)
+    for hardware, text in (("ampere_plus", "ampere+"), ("none", None)):
+        options = dataclasses.replace(options, hardware_compatible=hardware, refit=text is not None)
+        command = shlex.split(trtexec_command(bundle, window, options, "10.3.0"))
+        assert (f"--hardwareCompatibilityLevel={text}" in command) == (text is not None)
+        assert ("--refit" in command) == (text is not None)
     sequence = trtexec_command(bundle, bundle.graph("sequence", "fp32"), options, "11.0")
     assert "--optShapes=keypoints:4x16x17x2" in sequence
     stream = trtexec_command(bundle, bundle.graph("stream", "fp32", 0), options, "11.0")

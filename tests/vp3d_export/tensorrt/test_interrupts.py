@@ -109,6 +109,26 @@ def test_ctrl_c_stops_a_build_at_its_next_step_and_leaves_the_bundle_as_it_was(
     assert installed.gpu.stack == []
 
 
+def test_ctrl_c_before_a_build_begins_begins_none(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its thread starts, which an executor then does not wait for."""
+    installed = install(monkeypatch, NEWEST)
+    start = threading.Thread.start
+
+    def interrupted(self: threading.Thread) -> None:
+        start(self)
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and "OnnxParser.parse" in installed.trt.calls:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    assert resume(["--resume-engines", str(bundle.path)]) == 128 + signal.SIGINT
+    time.sleep(0.2)
+    assert "OnnxParser.parse" in installed.trt.calls
+    assert "Builder.build_serialized_network" not in installed.trt.calls
+
+
 def test_tensorrt_8_which_asks_nobody_builds_to_the_end_and_no_further(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
