@@ -135,17 +135,29 @@ class DeviceBlock {
  public:
   using Warp = DeviceWarp;
 
+  // arrivals: the grid's count, or null where there are no barriers. It only grows, by the number of
+  // blocks for each barrier, so it needs no reset; in 64 bits it does not wrap. Before this block has
+  // come to its first barrier it is less than that many beyond where the launch found it.
   __device__ __forceinline__ DeviceBlock(std::byte* shared, unsigned long long* arrivals)
-      : shared_(shared), arrivals_(arrivals) {}
+      : shared_(shared), arrivals_(arrivals) {
+    if (arrivals != nullptr && keeps_count()) target_ = count() / gridDim.x * gridDim.x;
+  }
 
   __device__ __forceinline__ int index() const { return static_cast<int>(blockIdx.x); }
   __device__ __forceinline__ int n_blocks() const { return static_cast<int>(gridDim.x); }
   __device__ __forceinline__ int n_warps() const { return static_cast<int>(blockDim.x) / kLanes; }
   __device__ __forceinline__ std::byte* partial() { return shared_ + kBarrierBytes; }
-  __device__ __forceinline__ const std::byte* shared_weights() const {
-    return shared_ + kFixedBytes;
+  // Behind what is fixed: what the block has to do, if there is room for that, and staged weights.
+  __device__ __forceinline__ std::byte* near_duties() { return shared_ + kFixedBytes; }
+  __device__ __forceinline__ const std::byte** found() {
+    return reinterpret_cast<const std::byte**>(partial() + kPartialBytes);
   }
-  __device__ __forceinline__ std::byte* near_tables() { return partial() + kPartialBytes; }
+  __device__ __forceinline__ Ending* endings() {
+    return reinterpret_cast<Ending*>(partial() + kPartialBytes + kFoundBytes);
+  }
+  __device__ __forceinline__ std::byte* near_tables() {
+    return partial() + kPartialBytes + kFoundBytes + kEndingBytes;
+  }
   __device__ __forceinline__ std::byte* near_frame() { return near_tables() + kNearTableBytes; }
   __device__ __forceinline__ std::byte* near_inputs() { return near_frame() + kNearFrameBytes; }
 
@@ -162,66 +174,79 @@ class DeviceBlock {
     __syncthreads();
   }
 
-  // The count only grows, by the number of blocks for each barrier, so it needs no reset; in 64
-  // bits it does not wrap. The fence makes what the whole block has written visible before the
-  // arrival, and drops what was cached before the departure.
-  __device__ __forceinline__ void grid_barrier() {
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      __threadfence();
-      const unsigned long long n = gridDim.x;
-      const unsigned long long target = (atomicAdd(arrivals_, 1ULL) / n + 1) * n;
-      while (*static_cast<volatile unsigned long long*>(arrivals_) < target) {
+  template <class F>
+  __device__ __forceinline__ void own(const F& f) {
+    f(static_cast<int>(threadIdx.x));
+  }
+
+  __device__ __forceinline__ void barrier() { __syncthreads(); }
+
+  // A barrier of the grid in two halves. Behind a barrier of the block: what all its threads have
+  // written until then is visible before the arrival. Nobody waits for the addition.
+  __device__ __forceinline__ void arrive() {
+    if (!keeps_count()) return;
+    target_ += gridDim.x;
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
+    asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(global_address(arrivals_))
+                 : "memory");
+  }
+  __device__ __forceinline__ void await_others() {
+    if (keeps_count())
+      while (count() < target_) {
       }
-      __threadfence();
-    }
     __syncthreads();
   }
 
-  __device__ __forceinline__ void begin_staging(const std::byte* image, const Stage* stages,
-                                                int phases) {
+  // A lane of the first warp for each phase: they read at the same time how much there is to copy.
+  __device__ __forceinline__ void begin_staging(const std::byte* image, const Duties& duties) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if (threadIdx.x == 0) {
-      for (int phase = 0; phase < phases; ++phase)
-        asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier(phase)) : "memory");
+    const int phase = static_cast<int>(threadIdx.x);
+    if (phase < duties.phases) {
+      const Stage stage = duties.stage(phase);
+      asm volatile("mbarrier.init.shared.b64 [%0], 1;" ::"r"(barrier(phase)) : "memory");
       asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
       asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-      for (int phase = 0; phase < phases; ++phase) {
-        const Stage& stage = stages[phase];
-        if (stage.bytes == 0) continue;
+      if (stage.bytes > 0) {
         asm volatile("mbarrier.arrive.expect_tx.shared.b64 _, [%0], %1;" ::"r"(barrier(phase)),
                      "r"(stage.bytes)
                      : "memory");
         asm volatile(
             "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
-            "[%3];" ::"r"(address(shared_weights() + stage.to)),
+            "[%3];" ::"r"(address(near_duties() + stage.to)),
             "l"(global_address(image + stage.from)), "r"(stage.bytes), "r"(barrier(phase))
             : "memory");
       }
     }
-    __syncthreads();
-    prefetch_rest(image, stages, phases);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    if (threadIdx.x == 0)
-      for (int phase = 0; phase < phases; ++phase)
-        asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier(phase)), "r"(blockDim.x)
-                     : "memory");
+    const int own = static_cast<int>(threadIdx.x);
+    if (own < duties.phases)
+      asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(barrier(own)), "r"(blockDim.x)
+                   : "memory");
     __syncthreads();
-    for (int phase = 0; phase < phases; ++phase) {
-      const Stage& stage = stages[phase];
-      for (int i = static_cast<int>(threadIdx.x) * kLaneBytes; i < stage.bytes;
+    for (int phase = 0; phase < duties.phases; ++phase) {
+      const Stage stage = duties.stage(phase);
+      for (int i = own * kLaneBytes; i < stage.bytes;
            i += static_cast<int>(blockDim.x) * kLaneBytes)
         asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                         address(shared_weights() + stage.to + i)),
+                         address(near_duties() + stage.to + i)),
                      "l"(global_address(image + stage.from + i))
                      : "memory");
       asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(barrier(phase))
                    : "memory");
     }
-    prefetch_rest(image, stages, phases);
-#else
-    prefetch_rest(image, stages, phases);
 #endif
+  }
+
+  // What has no room in shared memory, into the second-level cache.
+  __device__ __forceinline__ void fetch_rest(const std::byte* image, const Duties& duties) {
+    constexpr int kLine = 128;
+    for (int phase = 0; phase < duties.phases; ++phase) {
+      const Stage& stage = duties.stage(phase);
+      const std::byte* rest = image + stage.from + stage.bytes;
+      for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * kLine; i < stage.fetched;
+           i += static_cast<std::int64_t>(blockDim.x) * kLine)
+        asm volatile("prefetch.global.L2 [%0];" ::"l"(global_address(rest + i)));
+    }
   }
 
   // Each mbarrier is used once in a launch: its phase 0 is what is waited for.
@@ -239,21 +264,23 @@ class DeviceBlock {
   }
 
  private:
-  static __device__ __forceinline__ void prefetch_rest(const std::byte* image, const Stage* stages,
-                                                       int phases) {
-    constexpr int kLine = 128;
-    for (int phase = 0; phase < phases; ++phase) {
-      const Stage& stage = stages[phase];
-      const std::byte* rest = image + stage.from + stage.bytes;
-      for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * kLine; i < stage.fetched;
-           i += static_cast<std::int64_t>(blockDim.x) * kLine)
-        asm volatile("prefetch.global.L2 [%0];" ::"l"(global_address(rest + i)));
-    }
+  // The last warp has least to do between barriers.
+  __device__ __forceinline__ bool keeps_count() const {
+    return threadIdx.x + kLanes == blockDim.x;
+  }
+  // Drops what was cached before.
+  __device__ __forceinline__ unsigned long long count() const {
+    unsigned long long value;
+    asm volatile("ld.acquire.gpu.global.u64 %0, [%1];"
+                 : "=l"(value)
+                 : "l"(global_address(arrivals_))
+                 : "memory");
+    return value;
   }
   static __device__ __forceinline__ std::uint32_t address(const std::byte* shared) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
   }
-  static __device__ __forceinline__ std::uint64_t global_address(const std::byte* global) {
+  static __device__ __forceinline__ std::uint64_t global_address(const void* global) {
     return static_cast<std::uint64_t>(__cvta_generic_to_global(global));
   }
   __device__ __forceinline__ std::uint32_t barrier(int phase) const {
@@ -262,6 +289,7 @@ class DeviceBlock {
 
   std::byte* shared_;
   unsigned long long* arrivals_;
+  unsigned long long target_ = 0;
 };
 
 }  // namespace vp3d::cuda

@@ -5,10 +5,6 @@
 
 namespace vp3d::cuda {
 
-inline std::int64_t frame_bytes(const Image& image, std::int64_t rows) {
-  return frame_inputs(rows, image.frame_view_bytes) + rows * image.frame_row_bytes;
-}
-
 // As build_frame, into frame_bytes of any content; views: null where processing needs none. What
 // pads columns has to be zero, for products read it.
 inline void write_frame(const Image& image, const Row* rows, std::int64_t n, const float* keypoints,

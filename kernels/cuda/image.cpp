@@ -15,6 +15,7 @@ namespace vp3d::cuda {
 namespace {
 
 constexpr std::int64_t kAlignment = 128;  // of tables and weights: a line of the caches
+constexpr std::int64_t kDutyPart = 4;  // of shared memory, at most, for what a block has to do
 
 std::int64_t level_of(std::size_t phase) { return static_cast<std::int64_t>((phase + 1) / 2); }
 
@@ -227,30 +228,53 @@ class Builder {
         const std::int64_t tiles = ceil_div(products_[number].rows, kTileRows);
         for (std::int64_t tile = 0; tile < tiles; ++tile, ++turn) {
           const std::size_t block = turn % blocks;
-          lists[(phase + 1 == phases ? blocks - 1 - block : block) * phases + phase].push_back(
-              {0, static_cast<std::int32_t>(number), static_cast<std::int32_t>(tile), -1, 0});
+          Item item{};
+          item.product = static_cast<std::int32_t>(number);
+          item.tile = static_cast<std::int32_t>(tile);
+          item.shared = -1;
+          lists[(phase + 1 == phases ? blocks - 1 - block : block) * phases + phase].push_back(item);
         }
       }
     }
+    std::size_t most = 0;
+    for (std::size_t block = 0; block < blocks; ++block) {
+      std::size_t items = 0;
+      for (std::size_t phase = 0; phase < phases; ++phase)
+        items += lists[block * phases + phase].size();
+      most = std::max(most, items);
+    }
+    const auto n_phases = static_cast<std::int64_t>(phases);
+    header_.duty_bytes = Duties::items_at(n_phases) +
+                         static_cast<std::int64_t>(most * sizeof(Item));
+    header_.duties_near = header_.duty_bytes <= grid_.shared_bytes / kDutyPart ? 1 : 0;
+    header_.duties = room(header_.duty_bytes * grid_.blocks);
+    for (std::size_t block = 0; block < blocks; ++block) add_duties(lists, block);
+  }
+
+  void add_duties(std::vector<std::vector<Item>>& lists, std::size_t block) {
+    const auto phases = static_cast<std::size_t>(header_.phases);
+    std::int64_t staged = header_.duties_near != 0 ? header_.duty_bytes : 0;
+    std::int64_t to_fetch = grid_.cache_bytes / 2 / grid_.blocks;
     std::vector<Item> items;
     std::vector<std::int32_t> first_items{0};
     std::vector<Stage> stages;
-    for (std::size_t block = 0; block < blocks; ++block) {
-      std::int64_t staged = 0, to_fetch = grid_.cache_bytes / 2 / grid_.blocks;
-      for (std::size_t phase = 0; phase < phases; ++phase) {
-        std::vector<Item>& list = lists[block * phases + phase];
-        Stage stage = pack(list, staged);
-        stage.fetched = std::min(stage.rest, to_fetch);
-        to_fetch -= stage.fetched;
-        stages.push_back(stage);
-        items.insert(items.end(), list.begin(), list.end());
-        first_items.push_back(static_cast<std::int32_t>(items.size()));
-      }
-      header_.staged_bytes = std::max(header_.staged_bytes, static_cast<std::int32_t>(staged));
+    for (std::size_t phase = 0; phase < phases; ++phase) {
+      std::vector<Item>& list = lists[block * phases + phase];
+      Stage stage = pack(list, staged);
+      stage.fetched = std::min(stage.rest, to_fetch);
+      to_fetch -= stage.fetched;
+      stages.push_back(stage);
+      items.insert(items.end(), list.begin(), list.end());
+      first_items.push_back(static_cast<std::int32_t>(items.size()));
     }
-    header_.item_table = add(items);
-    header_.first_items = add(first_items);
-    header_.stage_table = add(stages);
+    header_.staged_bytes = std::max(header_.staged_bytes, static_cast<std::int32_t>(staged));
+    std::byte* to = image_.data() + header_.duties +
+                    static_cast<std::int64_t>(block) * header_.duty_bytes;
+    std::memcpy(to, stages.data(), phases * sizeof(Stage));
+    std::memcpy(to + Duties::first_items_at(header_.phases), first_items.data(),
+                first_items.size() * sizeof first_items[0]);
+    if (!items.empty())
+      std::memcpy(to + Duties::items_at(header_.phases), items.data(), items.size() * sizeof(Item));
   }
 
   // The weights of a block in a phase, one behind the other; as many as there is room for are to be
@@ -269,6 +293,7 @@ class Builder {
                   8);
       pack_tile(layer.weights, layer.rows, layer.taps, layer.inputs, layer.type,
                 static_cast<std::int64_t>(item.tile) * kTileRows, image_.data() + item.weights);
+      finish_item(item, layer);
       if (stage.rest > 0 || staged + bytes > grid_.shared_bytes) {
         stage.rest += bytes;
         continue;
@@ -278,6 +303,14 @@ class Builder {
       staged += bytes;
     }
     return stage;
+  }
+
+  static void finish_item(Item& item, const Layer& layer) {
+    for (int i = 0; i < kTileRows; ++i) {
+      const auto row = static_cast<std::size_t>(item.tile * kTileRows + i);
+      if (row < layer.bias.size()) item.bias[i] = layer.bias[row];
+      if (row < layer.scale.size()) item.scale[i] = layer.scale[row];
+    }
   }
 
   const std::vector<Network>& networks_;

@@ -10,9 +10,11 @@
 #include <cuda_fp16.h>
 #define VP3D_HD __host__ __device__ __forceinline__
 #define VP3D_UNROLL _Pragma("unroll")
+#define VP3D_NO_UNROLL _Pragma("unroll 1")
 #else
 #define VP3D_HD inline
 #define VP3D_UNROLL
+#define VP3D_NO_UNROLL
 #endif
 
 namespace vp3d::cuda {

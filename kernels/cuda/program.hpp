@@ -12,7 +12,7 @@
 
 namespace vp3d::cuda {
 
-constexpr std::uint64_t kImageMagic = 0x3144334456443356;
+constexpr std::uint64_t kImageMagic = 0x3244334456443356;
 
 // As in vp3d/plan.hpp, a column of this frame (age 0) or the true column of `age` frames ago.
 struct Tap {
@@ -49,11 +49,14 @@ struct Product {
   Store below, own;
 };
 
-struct Item {
+// With what its rows are finished with, of rows that are not there zeros: what does not depend on the
+// frame is in one place, and a block has it at hand before it waits for anything.
+struct alignas(kLaneBytes) Item {
   std::int64_t weights;  // in the image
   std::int32_t product, tile;
   std::int32_t shared;  // where the weights are in shared memory, or -1: they stay where they are
-  std::int32_t pad;
+  std::int32_t pad[3];
+  float bias[kTileRows], scale[kTileRows];
 };
 
 // What a block copies to shared memory for one phase, and, behind that, what has no room there: of
@@ -64,18 +67,41 @@ struct Stage {
   std::int64_t rest, fetched;
 };
 
+// All that one block has to do, in one piece: Stage[phases]; int32[phases + 1], where each phase's
+// items begin among the block's; Item[].
+struct Duties {
+  const std::byte* at;
+  std::int32_t phases;
+
+  static VP3D_HD constexpr std::int64_t first_items_at(std::int64_t phases) {
+    return phases * static_cast<std::int64_t>(sizeof(Stage));
+  }
+  static VP3D_HD constexpr std::int64_t items_at(std::int64_t phases) {
+    return ceil_div(first_items_at(phases) + (phases + 1) * 4, kLaneBytes) * kLaneBytes;
+  }
+  VP3D_HD const Stage& stage(int phase) const {
+    return reinterpret_cast<const Stage*>(at)[phase];
+  }
+  // The items of a phase are those from its own number to the next phase's.
+  VP3D_HD int first_item(int phase) const {
+    return reinterpret_cast<const std::int32_t*>(at + first_items_at(phases))[phase];
+  }
+  VP3D_HD const Item& item(int index) const {
+    return reinterpret_cast<const Item*>(at + items_at(phases))[index];
+  }
+};
+
 struct Image {
   std::uint64_t magic;
   std::int64_t bytes, place_bytes, frame_row_bytes;
   std::int32_t phases, blocks, products, answer_floats;
   std::int32_t tensor_columns;  // tensor cores from so many columns on; 0: never
-  std::int32_t staged_bytes;    // of shared memory, of the block that has most
+  std::int32_t staged_bytes;    // of shared memory, of the block that has most: duties and weights
   std::uint32_t frame_cycle;    // see next_frame
   std::int32_t near_bytes;      // of the image's beginning: header, products, taps, kinds
   std::int64_t product_table;   // Product[products]
-  std::int64_t item_table;      // Item[], by block, then phase
-  std::int64_t first_items;     // int32[blocks * phases + 1]: where each phase's items begin
-  std::int64_t stage_table;     // Stage[blocks][phases]
+  std::int64_t duties, duty_bytes;  // Duties of each block, so far apart
+  std::int32_t duties_near, pad;    // 1: they have room in shared memory, before the weights
   ProcessingTables processing;
   std::int64_t frame_view_bytes;  // of each row's View in a frame, or 0
   // In a place, where there is processing: what the network reads of this frame, and the answer
@@ -107,6 +133,10 @@ VP3D_HD constexpr std::int64_t frame_views(std::int64_t rows) {
 }
 VP3D_HD constexpr std::int64_t frame_inputs(std::int64_t rows, std::int64_t view_bytes) {
   return frame_views(rows) + rows * view_bytes;
+}
+
+VP3D_HD std::int64_t frame_bytes(const Image& image, std::int64_t rows) {
+  return frame_inputs(rows, image.frame_view_bytes) + rows * image.frame_row_bytes;
 }
 
 // What a kernel is given.
@@ -153,6 +183,9 @@ struct Launch : Arguments {
     if (prepared != nullptr) return prepared + index * header().prepared_bytes;
     if (header().processing.joints_seen > 0) return place(row(index)) + header().prepared;
     return seen(index);
+  }
+  VP3D_HD Duties duties(int block) const {
+    return {image + header().duties + block * header().duty_bytes, header().phases};
   }
   VP3D_HD std::byte* place(const Row& row) const {
     return places + static_cast<std::int64_t>(row.place) * header().place_bytes;

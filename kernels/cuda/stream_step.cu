@@ -20,7 +20,7 @@ extern "C" __global__ void __launch_bounds__(vp3d::cuda::kMostWarps* vp3d::cuda:
 extern "C" __global__ void __launch_bounds__(vp3d::cuda::kMostWarps* vp3d::cuda::kLanes, 1)
     vp3d_stream_phase(Arguments arguments, int phase) {
   DeviceBlock block(reinterpret_cast<std::byte*>(vp3d_shared), nullptr);
-  vp3d::cuda::run_phase(block, vp3d::cuda::Launch(arguments), phase, false);
+  vp3d::cuda::run_phase(block, vp3d::cuda::Launch(arguments), phase);
 }
 
 // Before and behind the launches of phases, where the image has processing.

@@ -3,6 +3,7 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -25,17 +26,24 @@ class Hang : public std::logic_error {
   Hang() : std::logic_error("the grid hangs: a block ended while others wait for it") {}
 };
 
-// Calls body(block) for each block; `barrier` is for the bodies to call.
+// Calls body(block) for each block. The rest is for the bodies to call: a barrier, or its halves; a
+// block goes on when all have arrived, and one that has arrived may do more before it waits.
 class Blocks {
  public:
   virtual ~Blocks() = default;
   virtual void run(int blocks, const std::function<void(int)>& body) = 0;
-  virtual void barrier(int block) = 0;
+  virtual void arrive(int block) = 0;
+  virtual void await_others(int block) = 0;
+
+  virtual void barrier(int block) {
+    arrive(block);
+    await_others(block);
+  }
 };
 
-// One block at a time, until its next barrier; which is next is drawn by chance. Where a barrier is
-// missing, a block is therefore sometimes ahead of all others. Fibers, not threads: passing a turn
-// on costs no wait for the operating system.
+// One block at a time, until it arrives at a barrier, or waits there; which is next is drawn by
+// chance. Where a barrier is missing, a block is therefore sometimes ahead of all others. Fibers, not
+// threads: passing a turn on costs no wait for the operating system.
 class TurnTaking : public Blocks {
  public:
   explicit TurnTaking(std::uint32_t seed) : random_(seed) {}
@@ -44,17 +52,14 @@ class TurnTaking : public Blocks {
     body_ = &body;
     fibers_.clear();
     for (int block = 0; block < blocks; ++block) start(block);
-    std::vector<int> ready(fibers_.size());
-    for (std::size_t i = 0; i < ready.size(); ++i) ready[i] = static_cast<int>(i);
-    std::vector<int> waiting;
-    while (!ready.empty()) {
-      const std::size_t at = random_() % ready.size();
-      const int turn = ready[at];
-      ready.erase(ready.begin() + static_cast<std::ptrdiff_t>(at));
-      Fiber& fiber = *fibers_[static_cast<std::size_t>(turn)];
+    std::vector<int> waiting;  // all that have not ended
+    for (int block = 0; block < blocks; ++block) waiting.push_back(block);
+    while (!waiting.empty()) {
+      const std::size_t at = next(waiting);
+      if (at == waiting.size()) break;
+      Fiber& fiber = *fibers_[static_cast<std::size_t>(waiting[at])];
       resume(fiber);
-      if (!fiber.ended) waiting.push_back(turn);
-      if (ready.empty() && waiting.size() == fibers_.size()) ready.swap(waiting);
+      if (fiber.ended) waiting.erase(waiting.begin() + static_cast<std::ptrdiff_t>(at));
     }
     if (waiting.empty()) return;
     hangs_ = true;  // those that wait have something to clear away
@@ -62,9 +67,22 @@ class TurnTaking : public Blocks {
     throw Hang();
   }
 
+  void arrive(int block) override {
+    Fiber& fiber = *fibers_[static_cast<std::size_t>(block)];
+    ++fiber.arrivals;
+    give_way(fiber);
+  }
+
+  void await_others(int block) override {
+    Fiber& fiber = *fibers_[static_cast<std::size_t>(block)];
+    fiber.awaited = fiber.arrivals;
+    give_way(fiber);
+  }
+
+  // Gives way once: nothing happens between the halves.
   void barrier(int block) override {
-    pass_on(*fibers_[static_cast<std::size_t>(block)]);
-    if (hangs_) throw Hang();
+    ++fibers_[static_cast<std::size_t>(block)]->arrivals;
+    await_others(block);
   }
 
  private:
@@ -74,7 +92,23 @@ class TurnTaking : public Blocks {
     ucontext_t context{};
     std::unique_ptr<char[]> stack{new char[kStackBytes]};  // as it comes: zeros cost time
     bool ended = false;
+    int arrivals = 0, awaited = 0;
   };
+
+  // Which of these goes on, or none: those can to whose barrier all have come.
+  std::size_t next(const std::vector<int>& waiting) {
+    int all = fibers_[0]->arrivals;
+    for (const auto& fiber : fibers_) all = std::min(all, fiber->arrivals);
+    std::vector<std::size_t> ready;
+    for (std::size_t i = 0; i < waiting.size(); ++i)
+      if (fibers_[static_cast<std::size_t>(waiting[i])]->awaited <= all) ready.push_back(i);
+    return ready.empty() ? waiting.size() : ready[random_() % ready.size()];
+  }
+
+  void give_way(Fiber& fiber) {
+    pass_on(fiber);
+    if (hangs_) throw Hang();
+  }
 
   // To a fiber, until it waits or ends, and back. AddressSanitizer is told of changes of stacks.
   void resume(Fiber& fiber) {
@@ -88,7 +122,7 @@ class TurnTaking : public Blocks {
 #endif
   }
 
-  void arrive([[maybe_unused]] void* own) {
+  void come_from([[maybe_unused]] void* own) {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(own, &scheduler_stack_, &scheduler_stack_bytes_);
 #endif
@@ -102,7 +136,7 @@ class TurnTaking : public Blocks {
                                    scheduler_stack_bytes_);
 #endif
     swapcontext(&fiber.context, &scheduler_);
-    arrive(own);
+    come_from(own);
   }
 
   void start(int block) {
@@ -121,7 +155,7 @@ class TurnTaking : public Blocks {
   static void enter(unsigned low, unsigned high, int block) {
     auto* self = reinterpret_cast<TurnTaking*>(
         static_cast<std::uintptr_t>(static_cast<std::uint64_t>(high) << 32 | low));
-    self->arrive(nullptr);
+    self->come_from(nullptr);
     try {
       (*self->body_)(block);
     } catch (const Hang&) {  // `run` throws it
@@ -146,21 +180,25 @@ class AllAtOnce : public Blocks {
  public:
   void run(int blocks, const std::function<void(int)>& body) override {
     left_ = blocks;
+    awaited_.assign(static_cast<std::size_t>(blocks), 0);
     std::vector<std::thread> threads;
     for (int block = 0; block < blocks; ++block)
       threads.emplace_back([&body, block] { body(block); });
     for (std::thread& thread : threads) thread.join();
   }
 
-  void barrier(int) override {
+  void arrive(int block) override {
+    const std::lock_guard lock(mutex_);
+    awaited_[static_cast<std::size_t>(block)] = generation_ + 1;
+    if (++arrived_ < left_) return;
+    arrived_ = 0;
+    ++generation_;
+    changed_.notify_all();
+  }
+
+  void await_others(int block) override {
     std::unique_lock lock(mutex_);
-    const std::uint64_t generation = generation_;
-    if (++arrived_ == left_) {
-      arrived_ = 0;
-      ++generation_;
-      changed_.notify_all();
-    }
-    changed_.wait(lock, [&] { return generation_ != generation; });
+    changed_.wait(lock, [&] { return generation_ >= awaited_[static_cast<std::size_t>(block)]; });
   }
 
  private:
@@ -168,6 +206,7 @@ class AllAtOnce : public Blocks {
   std::condition_variable changed_;
   int left_ = 0, arrived_ = 0;
   std::uint64_t generation_ = 0;
+  std::vector<std::uint64_t> awaited_;  // by block
 };
 
 }  // namespace vp3d::test

@@ -161,15 +161,17 @@ class HostBlock {
         near_((cuda::kNearTableBytes + cuda::kNearFrameBytes + cuda::kNearInputBytes) /
                   sizeof(Words),
               kRubbish),
+        found_(cuda::kFoundBytes / 8, nullptr),
+        endings_(cuda::kEndingBytes / sizeof(cuda::Ending)),
         shared_(static_cast<std::size_t>(staged_bytes) / sizeof(Words), kRubbish) {}
 
   int index() const { return index_; }
   int n_blocks() const { return blocks_; }
   int n_warps() const { return options_.warps; }
   std::byte* partial() { return reinterpret_cast<std::byte*>(partial_.data()); }
-  const std::byte* shared_weights() const {
-    return reinterpret_cast<const std::byte*>(shared_.data());
-  }
+  std::byte* near_duties() { return reinterpret_cast<std::byte*>(shared_.data()); }
+  const std::byte** found() { return found_.data(); }
+  cuda::Ending* endings() { return endings_.data(); }
 
   std::byte* near_tables() { return reinterpret_cast<std::byte*>(near_.data()); }
   std::byte* near_frame() { return near_tables() + cuda::kNearTableBytes; }
@@ -191,35 +193,55 @@ class HostBlock {
     for (int i = 0; i < n; ++i) f((start + i) % n);
   }
 
-  void grid_barrier() {
-    const int number = barriers_++;
-    if (number == options_.faults.barrier_left_out) return;
-    if (options_.faults.barrier_of_one_block && index_ > 0) return;
-    grid_->barrier(index_);
+  // What a thread does without a barrier behind it, it does when another may be far ahead.
+  template <class F>
+  void own(const F& f) {
+    threads(f);
   }
 
-  void begin_staging(const std::byte* image, const cuda::Stage* stages, int phases) {
-    image_ = image;
-    stages_ = {stages, stages + phases};
+  void barrier() {}
+
+  void arrive() {
+    if (comes()) grid_->arrive(index_);
   }
+
+  void await_others() {
+    if (comes()) grid_->await_others(index_);
+    ++barriers_;
+  }
+
+  void begin_staging(const std::byte* image, const cuda::Duties& duties) {
+    image_ = image;
+    for (int phase = 0; phase < duties.phases; ++phase) stages_.push_back(duties.stage(phase));
+  }
+
+  void fetch_rest(const std::byte*, const cuda::Duties&) {}
 
   void await_stage(int phase) {
     if (phase == options_.faults.stage_not_awaited) return;
     const cuda::Stage& stage = stages_[static_cast<std::size_t>(phase)];
     if (stage.bytes > 0)
-      std::memcpy(reinterpret_cast<std::byte*>(shared_.data()) + stage.to, image_ + stage.from,
+      std::memcpy(near_duties() + stage.to, image_ + stage.from,
                   static_cast<std::size_t>(stage.bytes));
   }
 
  private:
   static constexpr Words kRubbish{{~0U, ~0U, ~0U, ~0U}};  // NaN, in each type that has one
 
+  bool comes() const {
+    return barriers_ != options_.faults.barrier_left_out &&
+           (!options_.faults.barrier_of_one_block || index_ == 0);
+  }
+
   const int index_, blocks_;
   const GridOptions& options_;
   std::mt19937 random_;
   Blocks* grid_;
   int barriers_ = 0;
-  std::vector<Words> partial_, near_, shared_;
+  std::vector<Words> partial_, near_;
+  std::vector<const std::byte*> found_;
+  std::vector<cuda::Ending> endings_;
+  std::vector<Words> shared_;
   const std::byte* image_ = nullptr;
   std::vector<cuda::Stage> stages_;
 };
@@ -251,7 +273,7 @@ inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& o
     std::shuffle(order.begin(), order.end(), random);
     for (const int index : order) {
       HostBlock block(index, image.blocks, 0, options, nullptr);
-      cuda::run_phase(block, launch, phase, false);
+      cuda::run_phase(block, launch, phase);
     }
   }
   if (image.processing.add_trajectory != 0)

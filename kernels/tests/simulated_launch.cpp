@@ -146,7 +146,7 @@ void run_phase(const Call& call) {
   const cuda::Launch launch(arguments);
   for (int index = image.blocks - 1; index >= 0; --index) {
     HostBlock block(index, image.blocks, 0, options, nullptr);
-    cuda::run_phase(block, launch, phase, false);
+    cuda::run_phase(block, launch, phase);
   }
 }
 

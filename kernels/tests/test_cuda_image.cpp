@@ -18,6 +18,7 @@ using vp3d::WeightsError;
 using vp3d::cpu::SafetensorsFile;
 using vp3d::cuda::build_frame;
 using vp3d::cuda::build_image;
+using vp3d::cuda::Duties;
 using vp3d::cuda::Grid;
 using vp3d::cuda::header_of;
 using vp3d::cuda::Image;
@@ -51,23 +52,35 @@ void check_items(const Grid& grid) {
   std::vector<std::vector<int>> seen;
   for (int i = 0; i < header.products; ++i)
     seen.emplace_back(static_cast<std::size_t>((products[i].rows + 7) / 8));
-  const auto* first = table<std::int32_t>(image, header.first_items);
+  const vp3d::cuda::Launch launch({image.data(), nullptr, nullptr, nullptr});
+  CHECK_EQUAL(header.duties_near, header.duty_bytes <= grid.shared_bytes / 4 ? 1 : 0);
   for (int block = 0; block < header.blocks; ++block) {
-    std::int64_t staged = 0, fetched = 0;
+    const Duties duties = launch.duties(block);
+    CHECK(duties.at + header.duty_bytes <= image.data() + image.size());
+    CHECK_EQUAL(duties.first_item(0), 0);
+    CHECK(Duties::items_at(header.phases) + duties.first_item(header.phases) *
+              static_cast<std::int64_t>(sizeof(Item)) <= header.duty_bytes);
+    std::int64_t staged = header.duties_near != 0 ? header.duty_bytes : 0, fetched = 0;
     bool all_fetched = true;
     for (int phase = 0; phase < header.phases; ++phase) {
-      const int at = block * header.phases + phase;
-      const Stage& stage = table<Stage>(image, header.stage_table)[at];
+      const Stage& stage = duties.stage(phase);
       CHECK_EQUAL(stage.to, staged);
       staged += stage.bytes;
       std::int64_t here = 0;
-      for (int i = first[at]; i < first[at + 1]; ++i) {
-        const Item& item = table<Item>(image, header.item_table)[i];
+      for (int i = duties.first_item(phase); i < duties.first_item(phase + 1); ++i) {
+        const Item& item = duties.item(i);
+        const Product& product = products[item.product];
         ++seen[static_cast<std::size_t>(item.product)][static_cast<std::size_t>(item.tile)];
         CHECK_EQUAL(item.product / 2, phase);
         CHECK_EQUAL(item.weights, stage.from + here);
+        CHECK_EQUAL(item.weights, table<std::int64_t>(image, product.tile_table)[item.tile]);
         CHECK_EQUAL(item.shared, here < stage.bytes ? stage.to + here : -1);
-        here += std::int64_t{512} * products[item.product].taps * products[item.product].tap_steps;
+        for (int row = 0; row < 8; ++row) {
+          const int output = item.tile * 8 + row;
+          CHECK_EQUAL(item.bias[row],
+                      output < product.rows ? table<float>(image, product.bias)[output] : 0.0F);
+        }
+        here += std::int64_t{512} * product.taps * product.tap_steps;
       }
       CHECK_EQUAL(here, stage.bytes + stage.rest);
       // What is needed first is fetched first.

@@ -18,7 +18,7 @@ from vp3d_deploy.spec import ModelSpec
 
 SPEC = ModelSpec((3, 3), 20, joints_in=17, joints_out=5)
 DEVICE = CudaDevice(4, 99 << 10)
-MAGIC = 0x3144334456443356
+MAGIC = 0x3244334456443356
 
 
 @pytest.fixture
