@@ -20,9 +20,10 @@ STEP, PHASE = "vp3d_stream_step", "vp3d_stream_phase"
 PREPARE, FINISH = "vp3d_stream_prepare", "vp3d_stream_finish"
 # Blocks have as many warps as the kernels allow: of a small layer each has little enough to do.
 _LANES = 32
-# Tensor cores take 16 columns in one pass over the weights, dot products 4: they pay from the first
-# column on that would need a second pass. Computed, not yet measured.
-_TENSOR_COLUMNS = 5
+# Tensor cores take weights and columns of half precision as they are; dot products first make
+# float32 of each, which takes more instructions than all else, even for one column. Computed, not
+# yet measured.
+_TENSOR_COLUMNS = 1
 # Asynchronous copies to shared memory, which staging weights there takes, came with this one.
 _STAGES_FROM = (8, 0)
 
