@@ -114,7 +114,11 @@ def _legend(panel: Any) -> None:
     lines = (
         (NAVY, "a block's tiles of a layer: 8 rows each, for the columns of all streams"),
         (ORANGE, "its weights of all layers come to shared memory meanwhile; each mark, a layer's"),
-        (GREEN, "barrier of the grid: columns are written before it and read behind it"),
+        (
+            GREEN,
+            "barrier of the grid: columns are written before it and read behind it; who waits "
+            "finds what else the next layer needs",
+        ),
     )
     for i, (colour, text) in enumerate(lines):
         y = _SHARED_MEMORY - 0.36 - 0.34 * i
