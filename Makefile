@@ -26,8 +26,6 @@ AARCH64_NOT_RUN = AArch64 tests NOT RUN, for want of $(AARCH64_MISSING); install
 NINJA := $(CURDIR)/$(BIN)/ninja
 CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(NINJA) \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
-# The tests in Python, which run at the same time, come first; ninja cannot read make's tokens.
-BUILD := env -u MAKEFLAGS nice $(BIN)/cmake --build
 # pip compiles in the folder of the C++ tests and with their ninja (another version would not read
 # its log), so that the CUDA kernels, which take minutes, are compiled once.
 TESTED := build/cpp
@@ -57,10 +55,8 @@ demo: $(READY)
 	@echo "poses     $(DEMO)/walking.npz, $(DEMO)/walking.bvh"
 	@echo "pictures  $(DEMO)/walking.mp4, $(DEMO)/walking.png"
 
-# Two at a time, as the Python tests keep one core busy; what each says comes together at its end.
-test: $(READY)
-	$(MAKE) --jobs=2 --output-sync=target lint types test-python test-cpp test-asan test-tsan \
-	  aarch64-if-possible
+# One after the other: threads that wait for each other by spinning want cores of their own.
+test: lint types test-python test-cpp test-asan test-tsan aarch64-if-possible
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -85,7 +81,7 @@ pycuda-inventory: $(READY)
 
 test-cpp: $(READY)
 	$(CONFIGURE) -B $(TESTED) '-USKBUILD*' -DVP3D_BUILD_PYTHON=OFF -DVP3D_INSTALL=ON
-	$(BUILD) $(TESTED)
+	$(BIN)/cmake --build $(TESTED)
 	$(BIN)/ctest --test-dir $(TESTED) --output-on-failure --parallel 2
 
 # The same tests and short runs of the fuzzers, where every access to memory and every computation
@@ -94,21 +90,21 @@ test-cpp: $(READY)
 test-asan: $(READY)
 	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF \
 	  -DVP3D_BUILD_FUZZERS=ON
-	$(BUILD) build/asan
+	$(BIN)/cmake --build build/asan
 	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
 
 # What threads do to each other; readers of files use none. Only what is run is compiled.
 TSAN_TESTS := threads engine live cuda_image cuda_layout cuda_stream cuda_clip cuda_processing
 test-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
-	$(BUILD) build/tsan --target live $(TSAN_TESTS:%=test_%)
+	$(BIN)/cmake --build build/tsan --target live $(TSAN_TESTS:%=test_%)
 	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live|cuda'
 
 ifeq ($(AARCH64_MISSING),)
 test-aarch64: $(READY)
 	$(CONFIGURE) -B build/aarch64 -DVP3D_CUDA=OFF \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
-	$(BUILD) build/aarch64
+	$(BIN)/cmake --build build/aarch64
 	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2
 
 aarch64-if-possible: test-aarch64

@@ -182,12 +182,13 @@ class DeviceBlock {
   __device__ __forceinline__ void barrier() { __syncthreads(); }
 
   // A barrier of the grid in two halves. Behind a barrier of the block: what all its threads have
-  // written until then is visible before the arrival. Nobody waits for the addition.
+  // written until then is visible before the arrival: that is the fence's doing, and the addition
+  // needs no release of its own. Nobody waits for it.
   __device__ __forceinline__ void arrive() {
     if (!keeps_count()) return;
     target_ += gridDim.x;
     asm volatile("fence.acq_rel.gpu;" ::: "memory");
-    asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(global_address(arrivals_))
+    asm volatile("red.relaxed.gpu.global.add.u64 [%0], 1;" ::"l"(global_address(arrivals_))
                  : "memory");
   }
   __device__ __forceinline__ void await_others() {

@@ -128,7 +128,8 @@ VP3D_HD void fetch_near(Block& block, Launch& launch) {
         *reinterpret_cast<Words*>(block.near_frame() + i) = load(launch.frame + i);
     });
   }
-  const bool frame_near = frame_bytes(global, rows) <= kNearFrameBytes;
+  const bool frame_near =
+      least <= kNearFrameBytes && frame_bytes(global, rows) <= kNearFrameBytes;
   const std::int64_t near_bytes = global.near_bytes;
   if (global.duties_near != 0)
     copy_near(block, launch.duties(block.index()).at, global.duty_bytes, block.near_duties());
