@@ -104,7 +104,7 @@ def test_those_of_its_processing_pass_over_the_doubles(demo: Path) -> None:
     env = {"VP3D_GPU_REHEARSE": tensorrt_versions()[-1]}
     code, said = pytest_of("test_cuda_processing.py", demo, env)
     assert code == 0, said
-    assert said.splitlines()[-1].startswith("5 passed")
+    assert said.splitlines()[-1].startswith("6 passed")
 
 
 @pytest.mark.parametrize(
