@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vp3d_bench.contenders.base import STREAM
 from vp3d_bench.contenders.line_up import on_gpu
 from vp3d_bench.document import Document
-from vp3d_bench.plots import FAMILY_COLORS, PRECISION_COLORS, log_axis, title
+from vp3d_bench.plots import FAMILY_COLORS, PRECISION_COLORS, people_axes, title
 from vp3d_bench.ratios import GPU_ENGINE
 
 if TYPE_CHECKING:
@@ -72,12 +72,7 @@ def _times_panel(axes: Axes, document: Document) -> None:
             axes.fill_between(list(timed), [one.p50 for one in timed.values()],
                               [one.p99 for one in timed.values()], color=color, alpha=0.12,
                               linewidth=0)  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.minorticks_off()
-    log_axis(axes.yaxis, axes.set_yscale)
-    axes.grid(which="major")
-    axes.set_xlabel("people in one call")
+    people_axes(axes, counts)
     axes.set_ylabel("milliseconds per frame: median, shaded up to p99")
     axes.set_title(f"our CUDA engine, lag {lag}", fontsize=10)
     if axes.lines:

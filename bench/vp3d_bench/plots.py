@@ -186,6 +186,8 @@ def _latency_row(axes: Axes, place: int, member: Member | None, timed: Spread) -
 def _people_panel(axes: Axes, document: Document, lag: int) -> None:
     counts = sorted(document.latency)
     for name, member in document.members.items():
+        if member.prepared:  # timed for one person alone
+            continue
         if member.form == STREAM and member.lag == lag and member.ours:
             label = f"{FAMILY_LINE_NAMES[member.family]}, {member.precision}"
             color, line = PRECISION_COLORS[member.precision], FAMILY_LINES[member.family]
@@ -198,12 +200,7 @@ def _people_panel(axes: Axes, document: Document, lag: int) -> None:
         name, color = f"{arithmetic_name(kind)}@{lag}", PRECISION_COLORS[kind]
         label = f"{kind} arithmetic alone{of_processor(document)}"
         _line(axes, document, counts, name, label, color, "--", marker="")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(counts, [str(count) for count in counts])
-    axes.minorticks_off()
-    log_axis(axes.yaxis, axes.set_yscale)
-    axes.grid(which="major")
-    axes.set_xlabel("people in one call")
+    people_axes(axes, counts)
     axes.set_title(f"lag {lag}" if lag else "lag 0: an answer for the newest frame", fontsize=10)
 
 
@@ -289,6 +286,16 @@ def _legend(figure: Figure, document: Document, names: list[str], marks: Mapping
         for marker, edge, face, label in entries
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+
+
+def people_axes(axes: Axes, counts: list[int]) -> None:
+    """Numbers of people across, milliseconds up."""
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    log_axis(axes.yaxis, axes.set_yscale)
+    axes.grid(which="major")
+    axes.set_xlabel("people in one call")
 
 
 def log_axis(

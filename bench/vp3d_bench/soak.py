@@ -104,15 +104,14 @@ def soak(
     # At first the fresh stream has too few frames for an answer that counts.
     compared = range(count - ANSWERS, count)
     begin = time.perf_counter()
-    push = _prepared if prepared else _plain
     with open_stream() as stream:
         last, memory, broken = _pushed(
-            push(stream), frame, range(count), compared, progress, memory_mb
+            _push_of(stream, prepared), frame, range(count), compared, progress, memory_mb
         )
     seconds = time.perf_counter() - begin
     with open_stream() as stream:
         fresh, _, _ = _pushed(
-            push(stream), frame, range(compared.start - needed + 1, count), compared
+            _push_of(stream, prepared), frame, range(compared.start - needed + 1, count), compared
         )
     known = [value for value in memory if value is not None]
     return Soak(
@@ -128,17 +127,13 @@ def soak(
     )
 
 
-def _plain(stream: Any) -> Callable[[np.ndarray], Any]:
-    return lambda keypoints: stream.push(keypoints)
-
-
-def _prepared(stream: Any) -> Callable[[np.ndarray], Any]:
-    def push(keypoints: np.ndarray) -> Any:
+def _push_of(stream: Any, prepared: bool) -> Callable[[np.ndarray], Any]:
+    def prepared_push(keypoints: np.ndarray) -> Any:
         poses = stream.push(keypoints)
         stream.prepare()
         return poses
 
-    return push
+    return prepared_push if prepared else stream.push
 
 
 def _pushed(

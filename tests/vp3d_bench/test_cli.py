@@ -124,6 +124,10 @@ def test_pictures_lie_beside_the_result(benchmark: tuple[Path, dict[str, Any]]) 
         assert path.read_bytes().startswith(b"\x89PNG")
     for path in folder.glob("*.svg"):
         assert "native" in path.read_text()
+    # Streams that are prepared for are timed for one person alone, and have no line of their own.
+    shown = (folder / "people.svg").read_text()
+    assert shown.count("<!-- native, fp32 -->") == 1
+    assert "prepared" in (folder / "latency.svg").read_text()
 
 
 def test_a_result_compares_with_itself(

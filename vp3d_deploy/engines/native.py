@@ -162,8 +162,9 @@ class NativeStream:
         return self._output
 
     def prepare(self) -> None:
-        """See `base.PreparingStream`: at full lag half of the next frame's work, at others up to a
-        third. For a few people; does nothing for more, whose weights are read in blocks."""
+        """See `base.PreparingStream`: at full lag half of the next frame's work, at lag 0 a
+        quarter of its products. For a few people; does nothing for more, whose weights are read in
+        blocks."""
         self._stream.prepare()
 
     def close(self) -> None:

@@ -152,8 +152,8 @@ class LiveStream:
                 stream.prepare()
 
         The next push then waits for less: with the native engine for half of the weights at full
-        lag, and for fewer products at others (docs/native-engine.md has the figures). Answers are
-        the same but for rounding, with or without it. Takes as long as what it saves; does nothing
+        lag, and for a quarter fewer products at lag 0 (docs/native-engine.md). Answers are the
+        same but for rounding, with or without it. Takes as long as what it saves; does nothing
         with other engines and for more than a few people.
         Raises RuntimeError on a closed stream, and while another thread is using it.
         """
