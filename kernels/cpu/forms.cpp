@@ -91,22 +91,7 @@ EngineState::EngineState(const std::string& weights_file, std::vector<Network> n
   pool = cpu::ThreadPool::shared(options.threads ? options.threads : cpu::cores_at_hand(),
                                  options.pin_threads);
   weights = std::make_unique<cpu::PackedWeights>(file, networks, precision, kernels, *pool);
-  for (int thread = 0; thread < pool->threads(); ++thread)
-    scratch_.push_back(cpu::allocate_untouched(cpu::kScratchBytes));
-}
-
-void EngineState::run(const std::vector<cpu::Phase>& phases) {
-  pool->run([&](int thread) {
-    const auto own = static_cast<std::size_t>(thread);
-    for (const cpu::Phase& phase : phases) {
-      for (std::size_t i = 0; i < phase.products.size(); ++i) {
-        const cpu::LayerCall& call = phase.calls[i];
-        kernels.layer(call.layer->type)(call, phase.products[i]->shares[own],
-                                        scratch_[own].get());
-      }
-      if (&phase != &phases.back()) pool->barrier();
-    }
-  });
+  work_ = std::make_unique<cpu::WorkSharing>(kernels, *pool, weights->networks());
 }
 
 }  // namespace vp3d::detail

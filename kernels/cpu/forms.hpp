@@ -6,8 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "isa.hpp"
-#include "network.hpp"
+#include "work_sharing.hpp"
 
 namespace vp3d::cpu {
 
@@ -19,12 +18,6 @@ struct ColumnTable {
   std::vector<std::uint8_t*> quantised;
 
   void resize(std::int64_t capacity, std::int64_t taps);
-};
-
-// The products that may run at the same time, one for each network.
-struct Phase {
-  std::vector<const Product*> products;
-  std::vector<LayerCall> calls;
 };
 
 // The passes of one form of one or more networks, in order.
@@ -80,8 +73,7 @@ class EngineState {
   EngineState(const std::string& weights_file, std::vector<Network> networks, Precision precision,
               const EngineOptions& options);
 
-  // Runs all phases, each once every thread is done with the one before.
-  void run(const std::vector<cpu::Phase>& phases);
+  void run(const std::vector<cpu::Phase>& phases) { work_->run(phases); }
 
   const ModelSpec& spec() const { return weights->networks()[0].spec; }
 
@@ -92,7 +84,7 @@ class EngineState {
   SpareWindowRun spare_window_run;
 
  private:
-  std::vector<cpu::Memory> scratch_;  // of each thread; a few columns at a time need none of it
+  std::unique_ptr<cpu::WorkSharing> work_;
 };
 
 void run_window(EngineState& engine, const float* keypoints, std::int64_t batch,

@@ -78,9 +78,9 @@ constexpr KernelSet kernel_set(const char* name) {
   return {name,
           S::kVectors * S::kLanes,
           S::kInPlaceColumns,
-          &layer_kernel<FloatProduct<S, float>>,
-          &layer_kernel<FloatProduct<S, Half>>,
-          &layer_kernel<Int8Product<S>>,
+          layer_kernels<FloatProduct<S, float>>(),
+          layer_kernels<FloatProduct<S, Half>>(),
+          layer_kernels<Int8Product<S>>(),
           &read_bytes<S>,
           &multiply_adds<FloatProduct<S, float>>,
           &multiply_adds<Int8Product<S>>};

@@ -25,7 +25,7 @@ struct Avx512VnniInHalves : Avx512Vnni {
 
 constexpr KernelSet in_halves() {
   KernelSet kernels = kernel_set<Avx512Vnni>("avx512vnni-zen4");
-  kernels.f16 = &layer_kernel<FloatProduct<Avx512VnniInHalves, Half>>;
+  kernels.f16 = layer_kernels<FloatProduct<Avx512VnniInHalves, Half>>();
   return kernels;
 }
 }  // namespace

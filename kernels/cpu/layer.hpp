@@ -32,7 +32,7 @@ struct PackedLayer {
   float input_scale = 1.0F;      // for i8: what one step of the quantised inputs is worth
 };
 
-// The panels that one thread computes, one after another in memory.
+// Panels one after another in memory: those that are a thread's own, or a few of them.
 struct Share {
   const std::byte* weights = nullptr;
   std::int64_t first_panel = 0;
@@ -59,25 +59,42 @@ struct LayerCall {
   void* const* kept_sums = nullptr;        // (n_columns,) or none; then nothing else is written
 };
 
-// Work space of one thread: the sums of a group of panels over a chunk of columns while they are
-// not complete, a block of inputs packed side by side, and a block of weights as float32.
-constexpr std::int64_t kChunkColumns = 192;
-constexpr std::int64_t kPartialBytes = 512 * kChunkColumns * 4;
-constexpr std::int64_t kPackedBytes = 192 << 10;
-constexpr std::int64_t kBlockBytes = 32 << 10;  // of weights; they stream from a second-level cache
-constexpr std::int64_t kScratchBytes = kPartialBytes + kPackedBytes + kBlockBytes;
-constexpr std::int64_t kAlignment = 64;
+// Columns of a call that are packed side by side at one time.
+struct Chunk {
+  std::int64_t first = 0;
+  std::int64_t n = 0;
+};
 
-using LayerKernel = void (*)(const LayerCall& call, const Share& share, std::byte* scratch);
+constexpr std::int64_t kAlignment = 64;
+constexpr std::int64_t kMostPanels = 2;      // that a thread computes at once
+constexpr std::int64_t kChunkColumns = 192;  // at most
+// Work space of one thread: the sums of its panels over a chunk while they are not complete, and a
+// block of weights as float32.
+constexpr std::int64_t kPartialBytes = kMostPanels * 32 * kChunkColumns * 4;
+constexpr std::int64_t kBlockBytes = 32 << 10;  // of weights; they stream from a second-level cache
+constexpr std::int64_t kScratchBytes = kPartialBytes + kBlockBytes;
+
+// What computes a layer with weights of one type.
+struct LayerKernels {
+  std::int64_t tile_columns;  // that are multiplied at a time, of packed ones
+  // Up to KernelSet::in_place_columns columns, read where they lie.
+  void (*in_place)(const LayerCall& call, const Share& panels);
+  // More are packed first, all of each panel's inputs: part `part` of `parts` of them. `packed` has
+  // packed_bytes() of work_sharing.hpp.
+  void (*pack)(const LayerCall& call, const Chunk& chunk, int part, int parts, std::byte* packed);
+  // Up to kMostPanels panels for a packed chunk. `scratch` has kScratchBytes.
+  void (*packed)(const LayerCall& call, const Chunk& chunk, const Share& panels,
+                 const std::byte* packed, std::byte* scratch);
+};
 
 // The kernels for one instruction set.
 struct KernelSet {
   const char* name;
   std::int64_t panel_rows;
   std::int64_t in_place_columns;  // that are read where they lie, at most
-  LayerKernel f32;
-  LayerKernel f16;
-  LayerKernel i8;
+  LayerKernels f32;
+  LayerKernels f16;
+  LayerKernels i8;
   // For measuring: reads bytes (a multiple of 4096), returns something that depends on them all.
   // ahead: asks for what comes; which way is faster depends on the processor.
   std::uint64_t (*read)(const std::byte* data, std::int64_t bytes, bool ahead);
@@ -86,7 +103,7 @@ struct KernelSet {
   std::int64_t (*multiply_add_f32)(std::int64_t repeats, float* sink);
   std::int64_t (*multiply_add_i8)(std::int64_t repeats, float* sink);
 
-  LayerKernel layer(WeightType type) const {
+  const LayerKernels& layer(WeightType type) const {
     return type == WeightType::f32 ? f32 : type == WeightType::f16 ? f16 : i8;
   }
 };

@@ -40,118 +40,102 @@ struct Tiling {
   VP3D_INLINE std::int64_t begin(std::int64_t tile) const { return columns * tile / tiles; }
 };
 
-// A thread's work space (layer.hpp), cut up.
-template <class P>
-struct Scratch {
-  using Wide = typename P::Wide;
-
-  explicit Scratch(std::byte* memory)
-      : partial(reinterpret_cast<typename P::Stored*>(memory)),
-        packed(reinterpret_cast<typename P::Element*>(memory + kPartialBytes)),
-        widened(reinterpret_cast<typename Wide::Weight*>(memory + kPartialBytes + kPackedBytes)) {}
-
-  typename P::Stored* partial;
-  typename P::Element* packed;
-  typename Wide::Weight* widened;
-};
-
-// Columns that make one tile.
-template <class P>
-void one_tile(const LayerCall& call, const Share& share, std::byte* memory) {
-  using Weight = typename P::Weight;
-  using Element = typename P::Element;
-  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
-  const Scratch<P> scratch(memory);
-  const std::int64_t n = call.n_columns;
-  const auto run = packed_tile<P>(n, std::make_integer_sequence<int, P::kColumns>{});
-  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
-  const std::int64_t block =
-      kPackedBytes / (packed_stride(n) * static_cast<std::int64_t>(sizeof(Element)));
-  constexpr std::int64_t kGroup = kPartialBytes / (kPanel * P::kColumns * 4);
-  for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
-    const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
-    for (std::int64_t begin = 0; begin < elements; begin += block) {
-      const std::int64_t end = std::min(begin + block, elements);
-      pack_columns<typename P::Set, Element, P::kInputs>(call, 0, n, begin, end - begin,
-                                                         scratch.packed);
-      for (std::int64_t panel = group; panel < group_end; ++panel) {
-        const Weight* weights = reinterpret_cast<const Weight*>(share.weights) +
-                                (panel * elements + begin) * kPanel * P::kInputs;
-        run(call, weights, (share.first_panel + panel) * kPanel, 0, scratch.packed, end - begin,
-            begin == 0, end == elements, scratch.partial + (panel - group) * n * kPanel,
-            {reinterpret_cast<const char*>(weights) + kFetchBytes, Tile<P, 1>::kLines});
-      }
-    }
-  }
-}
-
-// Tiles that pass over weights of type P::Weight, or over those widened into `Wide`.
+// Inputs that a tile works on before the next tile takes the same weights: with them, in many
+// tiles, they fill the first-level cache.
 template <class P, class Wide>
-void many_tiles(const LayerCall& call, const Share& share, std::byte* memory) {
-  using Weight = typename P::Weight;
-  using Element = typename P::Element;
+constexpr std::int64_t block_elements() {
   constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
-  constexpr std::int64_t kTileStride = packed_stride(P::kColumns);
-  constexpr std::int64_t kMostTiles = (kChunkColumns + P::kColumns - 1) / P::kColumns;
-  constexpr std::int64_t kBlock =
-      std::min<std::int64_t>(kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)),
-                             kPackedBytes / (kMostTiles * kTileStride * sizeof(Element)));
-  constexpr std::int64_t kGroup = kPartialBytes / (kChunkColumns * 4 * kPanel);
-  constexpr std::int64_t kLines = Tile<P, 1>::kLines;
-  using Numbers = std::make_integer_sequence<int, P::kColumns>;
-  const Scratch<P> scratch(memory);
-  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+  constexpr std::int64_t kMost = 256;
+  return std::min<std::int64_t>(
+      kMost, kBlockBytes / (kPanel * P::kInputs * sizeof(typename Wide::Weight)));
+}
 
-  for (std::int64_t group = 0; group < share.n_panels; group += kGroup) {
-    const std::int64_t group_end = std::min(group + kGroup, share.n_panels);
-    for (std::int64_t chunk = 0; chunk < call.n_columns; chunk += kChunkColumns) {
-      const Tiling<P> tiling{std::min(kChunkColumns, call.n_columns - chunk)};
-      for (std::int64_t begin = 0; begin < elements; begin += kBlock) {
-        const std::int64_t count = std::min(kBlock, elements - begin);
-        for (std::int64_t t = 0; t < tiling.tiles; ++t) {
-          const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
-          pack_columns<typename P::Set, Element, P::kInputs>(call, chunk + first, n, begin, count,
-                                            scratch.packed + t * kTileStride * count);
+// Where tile number `tile` of a packed chunk begins.
+template <class P>
+VP3D_INLINE std::int64_t packed_tile_at(const LayerCall& call, std::int64_t tile) {
+  return tile * packed_stride(P::kColumns) * (call.layer->taps * call.layer->tap_inputs / P::kInputs);
+}
+
+template <class P>
+void pack_part(const LayerCall& call, const Chunk& chunk, int part, int parts, std::byte* packed) {
+  using Element = typename P::Element;
+  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+  const std::int64_t fours = (elements + 3) / 4;
+  const std::int64_t begin = std::min(fours * part / parts * 4, elements);
+  const std::int64_t end = std::min(fours * (part + 1) / parts * 4, elements);
+  const Tiling<P> tiling{chunk.n};
+  for (std::int64_t t = 0; t < tiling.tiles; ++t) {
+    const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
+    Element* const tile = reinterpret_cast<Element*>(packed) + packed_tile_at<P>(call, t);
+    pack_columns<typename P::Set, Element, P::kInputs>(call, chunk.first + first, n, begin,
+                                                       end - begin, tile + begin * packed_stride(n));
+  }
+}
+
+// Panels for a packed chunk, with weights of type P::Weight, or with those widened into `Wide`.
+template <class P, class Wide>
+void packed_panels(const LayerCall& call, const Chunk& chunk, const Share& panels,
+                   const std::byte* packed, std::byte* scratch) {
+  using Weight = typename P::Weight;
+  constexpr std::int64_t kPanel = P::Set::kVectors * P::Set::kLanes;
+  constexpr std::int64_t kWeights = kPanel * P::kInputs;  // of a panel, for one element
+  constexpr std::int64_t kLines = Tile<P, 1>::kLines;
+  static_assert(kMostPanels * kPanel * kChunkColumns * 4 <= kPartialBytes);
+  const auto* columns = reinterpret_cast<const typename P::Element*>(packed);
+  const auto* weights = reinterpret_cast<const Weight*>(panels.weights);
+  auto* const widened = reinterpret_cast<typename Wide::Weight*>(scratch + kPartialBytes);
+  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+  const Tiling<P> tiling{chunk.n};
+  const std::int64_t block = tiling.tiles == 1 ? elements : block_elements<P, Wide>();
+  for (std::int64_t begin = 0; begin < elements; begin += block) {
+    const std::int64_t count = std::min(block, elements - begin);
+    auto* partial = reinterpret_cast<typename P::Stored*>(scratch);
+    for (std::int64_t panel = 0; panel < panels.n_panels; ++panel) {
+      const Weight* const stored = weights + (panel * elements + begin) * kWeights;
+      const typename Wide::Weight* wide;
+      if constexpr (std::is_same_v<P, Wide>) wide = stored;
+      else wide = P::widen(stored, count * kPanel, widened);
+      // What is read next: of the next panel, of the next block, of the panels that follow.
+      const Weight* next = stored + elements * kWeights;
+      if (panel + 1 == panels.n_panels)
+        next = begin + count < elements ? weights + (begin + count) * kWeights
+                                        : weights + panels.n_panels * elements * kWeights;
+      for (std::int64_t t = 0; t < tiling.tiles; ++t) {
+        const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
+        // The first of many tiles brings this block near; the others, the next one.
+        Fetch fetch{reinterpret_cast<const char*>(stored) + kFetchBytes, kLines};
+        if (const std::int64_t others = tiling.tiles - 1; others > 0) {
+          fetch.lines = static_cast<int>(t > 0 ? (kLines + others - 1) / others : 0);
+          fetch.at = reinterpret_cast<const char*>(next) +
+                     (t - 1) * fetch.lines * kLineBytes * (count / kUnrolled);
         }
-        typename P::Stored* partial = scratch.partial;
-        for (std::int64_t panel = group; panel < group_end; ++panel) {
-          const Weight* stored = reinterpret_cast<const Weight*>(share.weights) +
-                                 (panel * elements + begin) * kPanel * P::kInputs;
-          const typename Wide::Weight* weights;
-          if constexpr (std::is_same_v<P, Wide>) weights = stored;
-          else weights = P::widen(stored, count * kPanel, scratch.widened);
-          const auto* next =
-              reinterpret_cast<const char*>(stored + elements * kPanel * P::kInputs);
-          const std::int64_t row = (share.first_panel + panel) * kPanel;
-          for (std::int64_t t = 0; t < tiling.tiles; ++t) {
-            const std::int64_t first = tiling.begin(t), n = tiling.begin(t + 1) - first;
-            // The first tile brings this panel's weights near; the others, those of the next one.
-            const std::int64_t others = tiling.tiles - 1;
-            const auto lines = static_cast<int>(t > 0 ? (kLines + others - 1) / others : 0);
-            const Fetch fetch{next + (t - 1) * lines * kLineBytes * (count / kUnrolled), lines};
-            packed_tile<Wide>(n, Numbers{})(
-                call, weights, row, chunk + first, scratch.packed + t * kTileStride * count, count,
-                begin == 0, begin + count == elements, partial, fetch);
-            partial += n * kPanel;
-          }
-        }
+        packed_tile<Wide>(n, std::make_integer_sequence<int, P::kColumns>{})(
+            call, wide, (panels.first_panel + panel) * kPanel, chunk.first + first,
+            columns + packed_tile_at<P>(call, t) + begin * packed_stride(n), count, begin == 0,
+            begin + count == elements, partial, fetch);
+        partial += n * kPanel;
       }
     }
   }
 }
 
-// A LayerKernel.
 template <class P>
-void layer_kernel(const LayerCall& call, const Share& share, std::byte* scratch) {
-  if (call.n_columns == 0) return;
-  if (call.n_columns > P::Set::kInPlaceColumns) {
-    if (call.n_columns <= P::kColumns) return one_tile<P>(call, share, scratch);
-    if (call.n_columns <= P::kColumns * kTilesToWiden)
-      return many_tiles<P, P>(call, share, scratch);
-    return many_tiles<P, typename P::Wide>(call, share, scratch);
-  }
+void packed(const LayerCall& call, const Chunk& chunk, const Share& panels,
+            const std::byte* columns, std::byte* scratch) {
+  if (chunk.n <= P::kColumns * kTilesToWiden)
+    return packed_panels<P, P>(call, chunk, panels, columns, scratch);
+  packed_panels<P, typename P::Wide>(call, chunk, panels, columns, scratch);
+}
+
+template <class P>
+void in_place(const LayerCall& call, const Share& panels) {
   in_place_tile<P>(call.n_columns,
-                   std::make_integer_sequence<int, P::Set::kInPlaceColumns>{})(call, share);
+                   std::make_integer_sequence<int, P::Set::kInPlaceColumns>{})(call, panels);
+}
+
+template <class P>
+constexpr LayerKernels layer_kernels() {
+  return {P::kColumns, &in_place<P>, &pack_part<P>, &packed<P>};
 }
 
 }  // namespace vp3d::cpu

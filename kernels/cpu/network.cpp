@@ -104,6 +104,7 @@ class Planner {
                          std::to_string(taps * inputs) + " inputs; in 8 bits a sum of more than " +
                          std::to_string(kMostInputs) + " may overflow");
     layer.rows = round_up(rows, panel_);
+    product.panel_bytes = panel_ * taps * layer.tap_inputs * bytes_of(layer.type);
     product.answers = rows;
     Plan result{name, &product, weight.data, floats(file_, name + ".bias", {rows}), {}, rows, inputs};
     if (layer.type == WeightType::i8) {
@@ -166,10 +167,8 @@ bool pack_panel(const Plan& plan, std::int64_t first, std::int64_t panel, W* out
 // Returns whether all weights of the share are finite.
 bool pack_share(const Plan& plan, const Share& share, std::int64_t panel, std::byte* out) {
   const PackedLayer& layer = plan.product->layer;
-  const std::int64_t panel_bytes =
-      layer.taps * layer.tap_inputs * panel * bytes_of(layer.type);
   bool finite = true;
-  for (std::int64_t i = 0; i < share.n_panels; ++i, out += panel_bytes) {
+  for (std::int64_t i = 0; i < share.n_panels; ++i, out += plan.product->panel_bytes) {
     const std::int64_t first = (share.first_panel + i) * panel;
     if (layer.type == WeightType::f32)
       finite &= pack_panel(plan, first, panel, reinterpret_cast<std::uint32_t*>(out));
@@ -197,7 +196,7 @@ PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Netw
   std::int64_t vector_floats = 0;
   for (const Plan* plan : order) {
     const PackedLayer& layer = plan->product->layer;
-    weight_bytes_ += layer.rows * layer.taps * layer.tap_inputs * bytes_of(layer.type);
+    weight_bytes_ += layer.rows / kernels.panel_rows * plan->product->panel_bytes;
     vector_floats += layer.rows * (plan->scale.empty() ? 1 : 2);
   }
   weights_ = allocate(weight_bytes_);
@@ -207,12 +206,11 @@ PackedWeights::PackedWeights(const SafetensorsFile& file, const std::vector<Netw
   std::int64_t at = 0;
   for (int thread = 0; thread < pool.threads(); ++thread) {
     for (const Plan* plan : order) {
-      const PackedLayer& layer = plan->product->layer;
-      const std::int64_t panels = layer.rows / panel;
+      const std::int64_t panels = plan->product->layer.rows / panel;
       const std::int64_t begin = panels * thread / pool.threads();
       const std::int64_t end = panels * (thread + 1) / pool.threads();
       plan->product->shares.push_back({weights_.get() + at, begin, end - begin});
-      at += (end - begin) * panel * layer.taps * layer.tap_inputs * bytes_of(layer.type);
+      at += (end - begin) * plan->product->panel_bytes;
     }
   }
   auto* vector = reinterpret_cast<float*>(vectors_.get());

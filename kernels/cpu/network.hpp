@@ -17,7 +17,8 @@ namespace vp3d::cpu {
 struct Product {
   PackedLayer layer;
   std::vector<Share> shares;  // one for each thread
-  std::int64_t answers = 0;   // rows that are not padding
+  std::int64_t panel_bytes = 0;
+  std::int64_t answers = 0;  // rows that are not padding
 };
 
 struct PackedLevel {

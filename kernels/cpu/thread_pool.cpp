@@ -27,6 +27,8 @@ constexpr auto kSpinBetweenRuns = std::chrono::microseconds(150);
 // Checks of a barrier before the core is offered to others: more threads than cores must not stall
 // each other for whole time slices.
 constexpr int kSpinsBeforeYield = 500;
+// Of the bits that count taken units, how many count units; the others count barriers.
+constexpr int kUnitBits = 24;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -71,6 +73,8 @@ Registry& registry() {
 }  // namespace
 
 struct ThreadPool::Crew {
+  explicit Crew(int threads) : taken(static_cast<std::size_t>(threads)) {}
+
   std::mutex turn;  // of callers of `run`
 
   std::mutex mutex;
@@ -86,7 +90,12 @@ struct ThreadPool::Crew {
   alignas(64) std::atomic<std::uint64_t> generation{0};  // how many runs have begun
   std::atomic<bool> stop{false};
   alignas(64) std::atomic<int> arrived{0};
-  alignas(64) std::atomic<std::uint32_t> passed{0};
+  alignas(64) std::atomic<std::uint64_t> passed{0};  // barriers
+  // Of each thread's units, how many are taken, and since which barrier: so none has to be set back.
+  struct alignas(64) Taken {
+    std::atomic<std::uint64_t> units{0};
+  };
+  std::vector<Taken> taken;
 };
 
 std::shared_ptr<ThreadPool> ThreadPool::shared(int threads, bool pin) {
@@ -104,9 +113,10 @@ std::shared_ptr<ThreadPool> ThreadPool::shared(int threads, bool pin) {
 }
 
 ThreadPool::ThreadPool(int threads, bool pin)
-    : threads_(threads), pin_(pin), crew_(std::make_unique<Crew>()) {
+    : threads_(threads), pin_(pin) {
   if (threads < 1)
     throw std::invalid_argument("threads must be at least 1, not " + std::to_string(threads));
+  crew_ = std::make_unique<Crew>(threads);
   const std::lock_guard<std::mutex> lock(registry().mutex);
   registry().pools.push_back(this);
 }
@@ -124,13 +134,12 @@ void ThreadPool::restart_after_fork() {
   // The old crew's threads do not exist here, and its mutexes may be held by them: it is left as
   // it is, and never freed.
   static_cast<void>(crew_.release());
-  crew_ = std::make_unique<Crew>();
+  crew_ = std::make_unique<Crew>(threads_);
 }
 
 void ThreadPool::barrier() {
-  if (threads_ == 1) return;
   Crew& crew = *crew_;
-  const std::uint32_t before = crew.passed.load(std::memory_order_acquire);
+  const std::uint64_t before = crew.passed.load(std::memory_order_acquire);
   if (crew.arrived.fetch_add(1, std::memory_order_acq_rel) == threads_ - 1) {
     crew.arrived.store(0, std::memory_order_relaxed);
     crew.passed.store(before + 1, std::memory_order_release);
@@ -139,6 +148,20 @@ void ThreadPool::barrier() {
   for (int spins = 0; crew.passed.load(std::memory_order_acquire) == before; ++spins) {
     if (spins < kSpinsBeforeYield) relax();
     else std::this_thread::yield();
+  }
+}
+
+std::int64_t ThreadPool::take_unit(int owner, std::int64_t units) {
+  Crew& crew = *crew_;
+  std::atomic<std::uint64_t>& taken = crew.taken[static_cast<std::size_t>(owner)].units;
+  // Nobody passes a barrier before this thread comes to it.
+  const std::uint64_t none = crew.passed.load(std::memory_order_relaxed) << kUnitBits;
+  std::uint64_t seen = taken.load(std::memory_order_relaxed);
+  for (;;) {
+    const std::uint64_t now = seen >> kUnitBits == none >> kUnitBits ? seen : none;
+    const auto unit = static_cast<std::int64_t>(now - none);
+    if (unit >= units) return -1;
+    if (taken.compare_exchange_weak(seen, now + 1, std::memory_order_relaxed)) return unit;
   }
 }
 
@@ -212,7 +235,10 @@ void ThreadPool::serve(int thread) {
 void ThreadPool::run_erased(Function work, void* context) {
   Crew& crew = *crew_;
   const std::lock_guard<std::mutex> turn(crew.turn);
-  if (threads_ == 1) return work(context, 0);
+  if (threads_ == 1) {
+    work(context, 0);
+    return barrier();
+  }
   if (crew.workers.empty()) start();
   make_way();
   crew.work = work;
