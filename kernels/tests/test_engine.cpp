@@ -131,6 +131,27 @@ void check_clips(Bench& bench) {
   }
 }
 
+// More columns than are packed at a time: of few inputs, and of so many that fewer fit.
+void check_many_columns(const std::string& isa, Precision precision, int threads) {
+  const std::vector<Network> few{{"pose", {{1, 3}, 40, 4, 2, 3, false}},
+                                 {"trajectory", {{1, 3}, 24, 4, 2, 1, false}}};
+  const std::vector<Network> many{{"pose", {{1, 385}, 17, 4, 2, 3, false}}};
+  EngineOptions options;
+  options.threads = threads;
+  options.isa = isa;
+  for (const std::vector<Network>& networks : {few, many}) {
+    Bench bench(networks, precision, options);
+    Random random(4);
+    constexpr std::int64_t count = 310;
+    const std::int64_t frames = bench.spec().receptive_field() + count - 1;
+    const Floats clip = random_keypoints(bench.spec(), frames, random);
+    bench.engine().sequence(clip.data(), 1, frames, bench.room(count));
+    Comparison comparison;
+    bench.compare(comparison, 0, clip);
+    bench.check(comparison, "long sequence");
+  }
+}
+
 // Rows come and go; each answers as if it were alone.
 void check_stream(Bench& bench, std::int64_t lag) {
   const ModelSpec& spec = bench.spec();
@@ -245,6 +266,7 @@ void check_everything() {
         }
         if (precision == Precision::fp32) check_prepared_rows(bench);
       }
+      check_many_columns(isa, precision, 1 + turn % 3);
     }
   }
 }

@@ -1,6 +1,7 @@
 // Many threads at once on one engine and on several, each getting what it would get alone. The
 // build with ThreadSanitizer watches them.
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "check.hpp"
 #include "reference_network.hpp"
+#include "thread_pool.hpp"
 #include "vp3d/engine.hpp"
 
 namespace {
@@ -20,6 +22,7 @@ using vp3d::ModelSpec;
 using vp3d::Network;
 using vp3d::Precision;
 using vp3d::Stream;
+using vp3d::cpu::ThreadPool;
 
 constexpr std::uint32_t n_threads = 8;
 
@@ -90,6 +93,47 @@ void at_once(const std::function<void(std::uint32_t)>& work) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// A thread that comes late finds that the others have done what was its own, each unit once; after a
+// barrier there is the next work.
+void check_units() {
+  constexpr int threads = 3;
+  constexpr std::int64_t units = 50;
+  ThreadPool pool(threads, false);
+  for (const int late : {0, 2}) {
+    std::vector<std::vector<int>> done(threads, std::vector<int>(units)), again = done;
+    std::atomic<std::int64_t> left{threads * units};
+    const auto take = [&](int thread, std::vector<std::vector<int>>& by_owner) {
+      for (int i = 0; i < threads; ++i) {
+        const int owner = (thread + i) % threads;
+        for (std::int64_t unit; (unit = pool.take_unit(owner, units)) >= 0; --left)
+          ++by_owner[static_cast<std::size_t>(owner)][static_cast<std::size_t>(unit)];
+      }
+    };
+    pool.run([&](int thread) {
+      while (thread == late && left > 0) std::this_thread::yield();
+      take(thread, done);
+      pool.barrier();
+      take(thread, again);
+    });
+    for (const auto* all : {&done, &again})
+      for (const std::vector<int>& of_owner : *all)
+        CHECK_EQUAL(std::count(of_owner.begin(), of_owner.end(), 1), units);
+    CHECK_EQUAL(left.load(), -threads * units);
+  }
+  ThreadPool alone(1, false);
+  for (int run = 0; run < 2; ++run)
+    alone.run([&](int) {
+      for (int step = 0; step < 2; ++step) {
+        CHECK_EQUAL(alone.take_unit(0, 2), 0);
+        CHECK_EQUAL(alone.take_unit(0, 2), 1);
+        CHECK_EQUAL(alone.take_unit(0, 2), -1);
+        CHECK_EQUAL(alone.take_unit(0, 2), -1);
+        alone.barrier();
+      }
+      alone.take_unit(0, 2);
+    });
+}
+
 // Engines that share a pool of threads, and one that has a pool of its own.
 void check_engines(Precision precision) {
   std::vector<Engine> engines;
@@ -121,6 +165,7 @@ void check_opening_and_closing(Precision precision) {
 }  // namespace
 
 int main() {
+  check_units();
   for (const Precision precision : {Precision::fp32, Precision::fp16, Precision::int8}) {
     write_file(path_of(precision), file_of(random_tensors(networks, precision, 1)));
     check_engines(precision);
