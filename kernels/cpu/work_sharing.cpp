@@ -24,7 +24,6 @@ std::int64_t tile_bytes(const KernelSet& kernels, const PackedLayer& layer) {
 }
 
 Share unit_of(const Product& product, const Share& share, std::int64_t unit, std::int64_t panels) {
-  const PackedLayer& layer = product.layer;
   const std::int64_t first = unit * panels;
   const std::int64_t n = std::min(panels, share.n_panels - first);
   return {share.weights + first * product.panel_bytes, share.first_panel + first, n};
