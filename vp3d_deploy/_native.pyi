@@ -193,8 +193,9 @@ class MemoryReader:
     def read(self) -> float:
         """Seconds of one pass, all threads together."""
 
-def multiply_add_rate(kind: str, threads: int) -> float:
-    """Multiply-adds per second of all threads at best; kind: "fp32" or "int8"."""
+def multiply_add_rates(kind: str, threads: int) -> list[float]:
+    """Multiply-adds per second of all threads when nothing is read from memory, piece by piece for
+    a tenth of a second; kind: "fp32" or "int8"."""
 
 def available_isas() -> list[str]:
     """Instruction sets that were built and that this processor runs, best first."""

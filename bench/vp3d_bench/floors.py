@@ -47,14 +47,14 @@ def weights_read(subject: Subject, precision: str) -> WeightsRead:
 
 
 def arithmetic(subject: Subject, kind: str, multiply_adds: int) -> Probe:
-    """A probe: milliseconds that so many multiply-adds take at the rate measured just then.
+    """A probe: milliseconds that so many multiply-adds take at the rates measured just then.
 
     kind: "fp32" or "int8". Raises UnavailableError without the native engine.
     """
     native = _native()
     threads = subject.threads
-    rate: Callable[[str, int], float] = native.multiply_add_rate
-    return lambda: 1e3 * multiply_adds / rate(kind, threads)
+    rates: Callable[[str, int], list[float]] = native.multiply_add_rates
+    return lambda: [1e3 * multiply_adds / rate for rate in rates(kind, threads)]
 
 
 def _native() -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +18,8 @@ from vp3d_bench.statistics import Spread, spread
 
 # One call on inputs that are already there.
 Step = Callable[[], Any]
-# Something that measures itself: one turn, in milliseconds.
-Probe = Callable[[], float]
+# Something that measures itself: one turn, in milliseconds, as many as it has.
+Probe = Callable[[], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def take_turns(
             if name in steps:
                 times[name].append(_turn(steps[name], between.get(name), turns, clock))
             else:
-                times[name].append([probes[name]()])
+                times[name].append(list(probes[name]()))
     progress(total, total)
     return {name: spread(rounds) for name, rounds in times.items()}
 

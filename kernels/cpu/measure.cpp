@@ -68,7 +68,7 @@ double MemoryReader::read() {
   return seconds_since(start);
 }
 
-double multiply_add_rate(const std::string& kind, int threads) {
+std::vector<double> multiply_add_rates(const std::string& kind, int threads) {
   if (kind != "fp32" && kind != "int8")
     throw std::invalid_argument("multiply-adds are measured in \"fp32\" or \"int8\", not \"" +
                                 kind + '"');
@@ -76,18 +76,22 @@ double multiply_add_rate(const std::string& kind, int threads) {
   const auto loop = kind == "fp32" ? kernels.multiply_add_f32 : kernels.multiply_add_i8;
   const auto pool = ThreadPool::shared(threads, false);
   constexpr std::int64_t kRepeats = 2'000;
-  constexpr double kSeconds = 0.1;  // the first attempts wake the processor and spread the threads
-  double best = 0;
-  for (const auto begin = std::chrono::steady_clock::now(); seconds_since(begin) < kSeconds;) {
+  constexpr double kWaking = 0.02;  // until threads are spread and clocks have risen
+  constexpr double kSeconds = 0.1;
+  std::vector<double> rates;
+  const auto begin = std::chrono::steady_clock::now();
+  for (double elapsed = 0; elapsed < kWaking + kSeconds || rates.empty();) {
     std::atomic<std::int64_t> total{0};
     const auto start = std::chrono::steady_clock::now();
     pool->run([&](int) {
       alignas(kAlignment) float sink[16];
       total += loop(kRepeats, sink);
     });
-    best = std::max(best, static_cast<double>(total) / seconds_since(start));
+    const double rate = static_cast<double>(total) / seconds_since(start);
+    elapsed = seconds_since(begin);
+    if (elapsed > kWaking) rates.push_back(rate);
   }
-  return best;
+  return rates;
 }
 
 }  // namespace vp3d::cpu

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace vp3d::cpu {
 
@@ -22,7 +23,8 @@ class MemoryReader {
 };
 
 // Multiply-adds per second of all threads together when nothing is read from memory: float32 with
-// kind "fp32", 8-bit integers with kind "int8", by the best instruction set at hand.
-double multiply_add_rate(const std::string& kind, int threads);
+// kind "fp32", 8-bit integers with kind "int8", by the best instruction set at hand. A tenth of a
+// second, in pieces of about half a millisecond: a rate for each, at least one.
+std::vector<double> multiply_add_rates(const std::string& kind, int threads);
 
 }  // namespace vp3d::cpu

@@ -72,7 +72,7 @@ void bind_measures(nb::module_& module) {
       .def(nb::init<std::int64_t, int>(), "n_bytes"_a, "threads"_a,
            nb::call_guard<nb::gil_scoped_release>())
       .def("read", &MemoryReader::read, nb::call_guard<nb::gil_scoped_release>());
-  module.def("multiply_add_rate", &vp3d::cpu::multiply_add_rate, "kind"_a, "threads"_a,
+  module.def("multiply_add_rates", &vp3d::cpu::multiply_add_rates, "kind"_a, "threads"_a,
              nb::call_guard<nb::gil_scoped_release>());
   module.def("available_isas", &vp3d::available_isas);
 }
