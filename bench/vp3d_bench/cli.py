@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from vp3d_bench.beside import busy_beside
 from vp3d_bench.contenders.line_up import LineUp, line_up, on_gpu, select
 from vp3d_bench.machine import default_threads, describe_machine
 from vp3d_bench.options import FULL_LAG, PROGRAM, build_parser, check_usage
@@ -97,7 +98,11 @@ def _benchmark(
         left_out = _left_out(names, settings)
         document.unavailable.update(left_out)
         names = [name for name in names if name not in left_out]
-    with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
+    with (
+        meter_if(options.power, options.power_gpu) as meter,
+        busy_beside(options.beside),
+        _Progress() as progress,
+    ):
         Run(subject, settings, everybody, names, lags, progress, meter).measure(document)
     document.ratios = all_ratios(document)
     print_report(document)
@@ -135,7 +140,11 @@ def _live(
     from vp3d_bench.power.frames import meter_if
 
     streams = choose_streams(subject, everybody, options.contenders, lags)
-    with meter_if(options.power, options.power_gpu) as meter, _Progress() as progress:
+    with (
+        meter_if(options.power, options.power_gpu) as meter,
+        busy_beside(options.beside),
+        _Progress() as progress,
+    ):
         if options.paced is not None:
             people = (options.people or [1])[0]
             seconds = options.seconds or 60.0
@@ -145,7 +154,9 @@ def _live(
         else:
             values, faults = run_soak(subject, streams, options.soak, progress)
     if options.output is not None:
-        write_json({**_head(subject, command, values["kind"]), **values}, options.output)
+        beside = {} if options.beside is None else {"beside": options.beside}
+        head = {**_head(subject, command, values["kind"]), **beside}
+        write_json({**head, **values}, options.output)
         print(f"wrote {options.output}")
     return 1 if faults else 0
 
@@ -168,7 +179,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         settings = replace(settings, frames=options.frames)
     if options.rounds:
         settings = replace(settings, latency=replace(settings.latency, rounds=options.rounds))
-    return settings
+    return replace(settings, beside=options.beside)
 
 
 def _lags(bundle: Bundle, wanted: Sequence[int | str] | None) -> tuple[int, ...]:

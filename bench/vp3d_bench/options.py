@@ -15,6 +15,7 @@ examples:
   vp3d-bench walker.vp3d --quick --contenders 'native-*' onnxruntime-plain
   vp3d-bench --compare before.json after.json
   vp3d-bench walker.vp3d --paced 50 --seconds 60           a camera of 50 frames per second
+  vp3d-bench walker.vp3d --beside 50                       while another program is busy
   vp3d-bench walker.vp3d --power                           millijoules per frame too
   vp3d-bench small.vp3d --soak 4300000                     a day of frames
 """
@@ -65,6 +66,8 @@ def _add_measure(group: argparse._ArgumentGroup) -> None:
     add("--people", nargs="+", type=_count, metavar="N", help="how many share a call (default: 1 2 "
         "4 8 16 32 64; with --paced: 1)")  # fmt: skip
     add("--frames", type=_count, metavar="N", help="of the long clip (default: 10000)")
+    add("--beside", type=_percent, metavar="PERCENT", help="while another program takes this share "
+        "of one core, as decoding a video would; also with --paced")  # fmt: skip
     add("--power", action="store_true", help="energy per frame too: of a Jetson (tegrastats) or an "
         "NVIDIA GPU (NVML); also with --paced")  # fmt: skip
     add("--power-gpu", type=_number, metavar="N", help="of this GPU, as nvidia-smi numbers them")
@@ -88,6 +91,8 @@ def check_usage(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
     options.power = options.power or options.power_gpu is not None
     if options.power and work and work != ["paced"]:
         parser.error(f"--power measures the energy of frames; --{work[0]} does something else")
+    if options.beside is not None and work and work != ["paced"]:
+        parser.error(f"--beside keeps a core busy while frames are timed; --{work[0]} times none")
     if options.output is not None and options.compare is not None:
         parser.error("--compare writes nothing; leave out --output")
     if options.output is not None and options.output.suffix != ".json":
@@ -103,6 +108,13 @@ def _positive(text: str) -> float:
         value = -1.0
     if not 0 < value <= 1e6:
         raise argparse.ArgumentTypeError(f"{text!r}: expected a number above 0")
+    return value
+
+
+def _percent(text: str) -> float:
+    value = _positive(text)
+    if not 1 <= value <= 99:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 1 to 99 percent of one core")
     return value
 
 

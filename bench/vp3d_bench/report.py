@@ -91,7 +91,7 @@ def by_reason(reasons: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def _heading(document: Document) -> str:
     spec, machine = document.bundle.spec, document.machine
-    limit = machine.get("cgroup_cpu_limit")
+    limit, beside = machine.get("cgroup_cpu_limit"), document.settings.get("beside")
     gpus = "".join(f"{name}; " for name in gpu_names(machine))
     return (
         f"{document.bundle.path.name}: {spec.receptive_field} frames, {spec.channels} channels"
@@ -99,6 +99,7 @@ def _heading(document: Document) -> str:
         f"{machine['cpu']}, {document.threads} threads of "
         f"{machine['cores_allowed']} cores{'' if limit is None else f', limited to {limit:g}'}; "
         f"load {machine['load_average']} at the beginning"
+        f"{'' if beside is None else f'; another program takes {beside:g} % of a core'}"
     )
 
 

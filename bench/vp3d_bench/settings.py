@@ -17,6 +17,7 @@ class Settings:
     openings: fresh processes per contender; the best of them counts. open_all: open every
         contender in them, or only the first of each family and form. pushes: of LiveStream.push.
     without: contenders that take part only if they are asked for by name.
+    beside: percent of one core that another program takes meanwhile, or None.
     """
 
     people: tuple[int, ...]
@@ -30,6 +31,7 @@ class Settings:
     open_all: bool
     pushes: int
     without: tuple[str, ...] = ()
+    beside: float | None = None
 
 
 FULL = Settings(
