@@ -69,6 +69,35 @@ class DeviceClipWarp : public DeviceWarp {
 #endif
   }
 
+  // Sums for other blocks, and theirs (stream_split.hpp): past the first-level cache, which does not
+  // know what other multiprocessors write.
+  __device__ __forceinline__ void leave(std::byte* to, const Words& sums) {
+    asm volatile("st.global.cg.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(global(to)),
+                 "r"(sums.word[0]), "r"(sums.word[1]), "r"(sums.word[2]), "r"(sums.word[3])
+                 : "memory");
+  }
+  __device__ __forceinline__ Words collect(const std::byte* from) const {
+    Words sums;
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(sums.word[0]), "=r"(sums.word[1]), "=r"(sums.word[2]), "=r"(sums.word[3])
+                 : "l"(global(from))
+                 : "memory");
+    return sums;
+  }
+
+  // One thread's, behind a barrier of the block: what all its threads have left until then is there
+  // before this arrival is counted, and what those had left who arrived before is seen from then on,
+  // behind another barrier by the whole block. The last arrival makes the count zero again.
+  __device__ __forceinline__ bool arrives_last(std::uint32_t* arrived, int splits) {
+    const auto last = static_cast<std::uint32_t>(splits - 1);
+    std::uint32_t before;
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(global(reinterpret_cast<const std::byte*>(arrived))), "r"(last)
+                 : "memory");
+    return before == last;
+  }
+
  protected:
   static __device__ __forceinline__ std::uint32_t address(int offset) {
     return static_cast<std::uint32_t>(__cvta_generic_to_shared(vp3d_shared + offset));

@@ -251,8 +251,10 @@ class ClipPlanner {
 
   void add_launch(Number type, const std::vector<ClipProduct>& products) {
     std::vector<Extent> extents;
-    for (const ClipProduct& product : products) extents.push_back({product.columns, product.rows});
-    const ClipKernel& kernel = choose_kernel(type, extents, true, device_);
+    for (const ClipProduct& product : products)
+      extents.push_back({product.columns, product.rows,
+                         std::int64_t{product.taps} * product.tap_steps});
+    const ClipKernel& kernel = choose_kernel(type, extents, device_);
     ClipLaunch launch;
     launch.kernel = std::string("vp3d_clip_") + kernel.name;
     launch.threads = kernel.threads;

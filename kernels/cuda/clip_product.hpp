@@ -3,7 +3,7 @@
 // Bodies are those of one warp of a block, as the device runs them: a Warp has `lanes(f)`, PerLane
 // and multiply_add as in product.hpp, and also `barrier()` of its block, shared memory by offsets,
 // and copies to it that land between their issue and `await_copies`, and that other warps see after
-// a barrier behind that (device.cuh, and kernels/tests/simulated_clip.hpp).
+// a barrier behind that (clip_device.cuh, and kernels/tests/simulated_warp.hpp).
 #pragma once
 
 #include "clip.hpp"

@@ -4,6 +4,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "stream_split.hpp"
+
 namespace vp3d::cuda {
 namespace {
 
@@ -17,6 +19,18 @@ constexpr std::int64_t kNarrowest = 64;
 constexpr double kMultiplications = 1270;
 constexpr double kCacheBytes = 28;
 
+// Bytes are multiplied twice as fast; a float32 is three products of tf32, at half the rate.
+double multiplications(Number type) {
+  return kMultiplications * (type == Number::i8 ? 2.0 : type == Number::f16 ? 1.0 : 1.0 / 6);
+}
+
+// A split has so many steps at least, or its pipeline hardly begins. All splits of a product are to be on
+// the device at about the same time, so that the second-level cache still holds what they leave.
+constexpr std::int64_t kLeastSteps = 4;
+constexpr std::int64_t kBlocksAtOnce = 2;  // on a multiprocessor
+// Cycles from the last sum to its being counted, and from there to the first of the others' sums.
+constexpr double kExchange = 2000;
+
 // What slows a shape down besides, reading of shared memory, or nothing to do while a block stores;
 // and what warpgroups gain over mma.sync.
 double price(ClipShape shape) {
@@ -28,18 +42,70 @@ double price(ClipShape shape) {
   }
 }
 
-// Cycles for each number along the inputs: of the multiprocessor that has most blocks, or of the
-// cache.
-double time_of(const ClipKernel& kernel, const std::vector<Extent>& products,
-               const Device& device) {
+std::int64_t blocks_of(const ClipKernel& kernel, const std::vector<Extent>& products) {
   std::int64_t blocks = 0;
   for (const Extent& product : products) blocks += blocks_of(kernel, product);
-  const double multiplying = static_cast<double>(ceil_div(blocks, device.multiprocessors)) *
-                             kernel.columns * kernel.rows * price(kernel.shape) /
-                             kMultiplications;
-  const double reading = static_cast<double>(blocks) * (kernel.columns + kernel.rows) * 2 /
-                         (kCacheBytes * device.multiprocessors);
+  return blocks;
+}
+
+// Cycles of the multiprocessor that has most blocks, or of the cache.
+double product_cycles(const ClipKernel& kernel, const std::vector<Extent>& products, int splits,
+                      const Device& device) {
+  double most = 0, reading = 0;
+  for (const Extent& product : products) {
+    const auto bytes = static_cast<double>(product.steps * kStepBytes);
+    most = std::max(most, bytes);
+    reading += static_cast<double>(blocks_of(kernel, product)) * (kernel.columns + kernel.rows) *
+               bytes / (kCacheBytes * device.multiprocessors);
+  }
+  const double multiplying =
+      static_cast<double>(ceil_div(blocks_of(kernel, products) * splits, device.multiprocessors)) *
+      kernel.columns * kernel.rows * price(kernel.shape) / multiplications(kernel.type) * most /
+      static_cast<double>(size_of(kernel.type)) / splits;
   return std::max(multiplying, reading);
+}
+
+// Cycles that splits cost: all blocks leave their sums, and then the last of each tile reads those of
+// the others (stream_split.hpp), when the others have left it more of the cache.
+double exchange_cycles(const ClipKernel& kernel, const std::vector<Extent>& products, int splits,
+                       const Device& device) {
+  if (splits == 1) return 0;
+  const std::int64_t tiles = blocks_of(kernel, products);
+  const auto left = static_cast<double>(ceil_div(tiles * splits, device.multiprocessors)),
+             read = static_cast<double>(ceil_div(tiles, device.multiprocessors) *
+                                        (splits == 2 ? 1 : splits));
+  return (left + read / 2) * kernel.columns * kernel.rows * 4 / kCacheBytes + kExchange;
+}
+
+// Into how many splits products may be cut at most.
+std::int64_t most_splits(const ClipKernel& kernel, const std::vector<Extent>& products,
+                         const Device& device) {
+  std::int64_t steps = std::numeric_limits<std::int64_t>::max();
+  for (const Extent& product : products) steps = std::min(steps, product.steps);
+  const std::int64_t blocks = blocks_of(kernel, products);
+  std::int64_t most = std::min<std::int64_t>(kMostSplits, kMostSplitBlocks / blocks);
+  if (device.splits)
+    most = std::min({most, static_cast<std::int64_t>(*device.splits), steps});
+  else
+    most = std::min({most, kBlocksAtOnce * device.multiprocessors / blocks, steps / kLeastSteps});
+  return std::max<std::int64_t>(most, 1);
+}
+
+// Kernels with tiles that may be taken, of which there is one of float32.
+std::vector<const ClipKernel*> tile_kernels(Number type, const Device& device) {
+  std::vector<const ClipKernel*> kernels;
+  for (const ClipKernel& kernel : kClipKernels) {
+    if (kernel.type != type || kernel.shape == ClipShape::narrow) continue;
+    if (device.shape == kernel.shape) return {&kernel};
+    if (kernel.shape != ClipShape::group || device.warpgroups) kernels.push_back(&kernel);
+  }
+  return kernels;
+}
+
+const ClipKernel& narrow_kernel(Number type) {
+  for (const ClipKernel& kernel : kClipKernels)
+    if (kernel.type == type && kernel.shape == ClipShape::narrow) return kernel;
+  throw std::logic_error("each type has a narrow kernel");
 }
 
 }  // namespace
@@ -52,26 +118,29 @@ void check_device(const Device& device) {
         " bytes");
 }
 
-const ClipKernel& choose_kernel(Number type, const std::vector<Extent>& products, bool narrow,
+const ClipKernel& choose_kernel(Number type, const std::vector<Extent>& products,
                                 const Device& device) {
   const bool few = products[0].columns <= kNarrowest;
-  const ClipKernel* best = nullptr;
+  if (device.shape ? device.shape == ClipShape::narrow : few) return narrow_kernel(type);
+  Device whole = device;
+  whole.splits = 1;
+  return *choose_split_kernel(type, products, whole).kernel;
+}
+
+SplitKernel choose_split_kernel(Number type, const std::vector<Extent>& products,
+                                const Device& device) {
+  SplitKernel best{nullptr, 1};
   double least = std::numeric_limits<double>::infinity();
-  for (const ClipKernel& kernel : kClipKernels) {
-    if (kernel.type != type) continue;
-    const bool is_narrow = kernel.shape == ClipShape::narrow;
-    if (is_narrow && !narrow) continue;
-    // There is one shape of tiles of float32.
-    const bool only = type == Number::f32 ? is_narrow == (device.shape == ClipShape::narrow)
-                                          : device.shape == kernel.shape;
-    if (device.shape && only) return kernel;
-    if (is_narrow && few) return kernel;
-    if (is_narrow || (kernel.shape == ClipShape::group && !device.warpgroups)) continue;
-    const double time = time_of(kernel, products, device);
-    if (time < least) best = &kernel;
-    least = std::min(least, time);
+  for (const ClipKernel* kernel : tile_kernels(type, device)) {
+    const auto most = static_cast<int>(most_splits(*kernel, products, device));
+    for (int splits = device.splits ? most : 1; splits <= most; ++splits) {
+      const double cycles = product_cycles(*kernel, products, splits, device) +
+                            exchange_cycles(*kernel, products, splits, device);
+      if (cycles < least) best = {kernel, splits};
+      least = std::min(least, cycles);
+    }
   }
-  return *best;
+  return best;
 }
 
 std::int64_t row_tiles_of(const ClipKernel& kernel, const Extent& product) {

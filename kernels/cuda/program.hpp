@@ -145,6 +145,7 @@ struct Arguments {
   std::byte* places;
   const std::byte* frame;
   float* answers;  // (rows, answer_floats)
+  std::byte* workspace = nullptr;  // of split products (stream_split.hpp), where there are any
 };
 
 // The same as a block sees it: it may have copies of the image's first `near_bytes` and of a small

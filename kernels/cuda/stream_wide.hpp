@@ -4,6 +4,7 @@
 #pragma once
 
 #include "clip_group.hpp"
+#include "stream_split.hpp"
 #include "stream_step.hpp"
 
 namespace vp3d::cuda {
@@ -12,7 +13,17 @@ namespace vp3d::cuda {
 struct WideArguments : Arguments {
   std::int32_t products[kClipProducts], blocks[kClipProducts], row_tiles[kClipProducts];
   std::int32_t stages;
+  std::int32_t splits;        // of each product along its inputs; 1: tiles are a block's alone
   std::int32_t keeps_inputs;  // the step's first launch: this frame's inputs, for frames to come
+};
+
+// Which product of the launch is the block's, which tile of it, and which of its steps.
+struct WideTile {
+  const Product* product;
+  int first_row, first_column;
+  int first_step, steps;
+  int split;          // its number
+  int block, tiles;   // of the tile's first split; from there to the next
 };
 
 // What one warp copies for each step, as StageCopies does. Where a tap's columns are is found anew for
@@ -20,22 +31,24 @@ struct WideArguments : Arguments {
 template <class Tile, class Warp>
 class PlaceCopies {
  public:
-  VP3D_HD PlaceCopies(Warp& warp, const Launch& launch, const Product& product, int first_column,
-                      int first_row)
+  VP3D_HD PlaceCopies(Warp& warp, const Launch& launch, const WideTile& own)
       : launch_(launch),
-        product_(product),
-        first_column_(first_column),
-        columns_(product.columns * launch.rows()),
+        product_(*own.product),
+        first_column_(own.first_column),
+        columns_(product_.columns * launch.rows()),
         first_fragment_(warp.index() * Tile::own_columns),
-        tap_steps_(product.tap_steps),
-        steps_left_(product.taps * product.tap_steps) {
-    const auto* table = launch.table<std::int64_t>(product.tile_table);
-    const int tile = first_row / kTileRows + warp.index() * Tile::own_rows;
-    const int tiles = static_cast<int>(ceil_div(product.rows, kTileRows));
+        tap_steps_(product_.tap_steps),
+        steps_left_(own.steps),
+        tap_(own.first_step / tap_steps_),
+        skipped_(own.first_step % tap_steps_) {
+    const auto* table = launch.table<std::int64_t>(product_.tile_table);
+    const int tile = own.first_row / kTileRows + warp.index() * Tile::own_rows;
+    const int tiles = static_cast<int>(ceil_div(product_.rows, kTileRows));
     tiles_left_ = tiles - tile;
     VP3D_UNROLL
     for (int i = 0; i < Tile::own_rows; ++i)
-      weights_[i] = launch.image + table[tile + i < tiles ? tile + i : tiles - 1];
+      weights_[i] = launch.image + table[tile + i < tiles ? tile + i : tiles - 1] +
+                    static_cast<std::int64_t>(own.first_step) * kFragmentBytes;
   }
 
   // Whether the next step is of another tap, whose columns have to be found before.
@@ -78,18 +91,20 @@ class PlaceCopies {
         there |= wanted < columns_ ? 1 << i : 0;
         inputs_[i][lane] = input_of(launch_, product_, column / product_.columns,
                                     column % product_.columns, tap_) +
-                           input_offset(lane);
+                           skipped_ * kStepBytes + input_offset(lane);
       }
       there_[lane] = there;
     });
     ++tap_;
-    tap_left_ = tap_steps_;
+    tap_left_ = tap_steps_ - skipped_;
+    skipped_ = 0;
   }
 
   const Launch& launch_;
   const Product& product_;
   const int first_column_, columns_, first_fragment_, tap_steps_;
-  int steps_left_, tap_left_ = 0, tap_ = 0, tiles_left_ = 0;
+  int steps_left_, tap_left_ = 0, tap_, tiles_left_ = 0;
+  int skipped_;  // steps of the first tap
   const std::byte* weights_[Tile::own_rows];
   typename Warp::template PerLane<const std::byte*> inputs_[Tile::own_columns];
   typename Warp::template PerLane<int> there_;
@@ -123,19 +138,33 @@ VP3D_HD void keep_rows(Warp& warp, const Launch& launch, int first, int stride) 
   }
 }
 
-// Which product of the launch is the block's, and which tile of it.
-struct WideTile {
-  const Product* product;
-  int first_row, first_column;
-};
-
+// Blocks of a product are its tiles, once for each split of them.
 template <class Tile>
 VP3D_HD WideTile wide_tile(const WideArguments& arguments, const Launch& launch, int block) {
   const int which = block < arguments.blocks[0] ? 0 : 1;
-  const int own = which == 0 ? block : block - arguments.blocks[0];
-  return {launch.near_table<Product>(launch.header().product_table) + arguments.products[which],
+  const int first = which == 0 ? 0 : arguments.blocks[0];
+  const int splits = arguments.splits, tiles = arguments.blocks[which] / splits;
+  const int own = (block - first) % tiles, split = (block - first) / tiles;
+  const Product& product =
+      launch.near_table<Product>(launch.header().product_table)[arguments.products[which]];
+  const int steps = product.taps * product.tap_steps;
+  const int first_step = first_step_of(steps, split, splits);
+  return {&product,
           own % arguments.row_tiles[which] * Tile::rows,
-          own / arguments.row_tiles[which] * Tile::columns};
+          own / arguments.row_tiles[which] * Tile::columns,
+          first_step,
+          first_step_of(steps, split + 1, splits) - first_step,
+          split,
+          first + own,
+          tiles};
+}
+
+template <class Tile>
+VP3D_HD Split split_of(const WideArguments& arguments, const WideTile& tile) {
+  constexpr std::int64_t bytes = split_bytes(Tile::columns, Tile::rows);
+  return {tile.split, arguments.splits,
+          arguments.workspace + kSplitCountBytes + tile.block * bytes, tile.tiles * bytes,
+          reinterpret_cast<std::uint32_t*>(arguments.workspace) + tile.block};
 }
 
 template <class Tile, class Sums, class Run, class Warp>
@@ -146,9 +175,11 @@ VP3D_HD void run_wide(Warp& warp, const WideArguments& arguments, int block, int
     keep_rows(warp, launch, block * Tile::warps + warp.index(), blocks * Tile::warps);
   const WideTile tile = wide_tile<Tile>(arguments, launch, block);
   const Product& product = *tile.product;
-  PlaceCopies<Tile, Warp> copies(warp, launch, product, tile.first_column, tile.first_row);
+  PlaceCopies<Tile, Warp> copies(warp, launch, tile);
   Sums sums(warp);
-  run(copies, sums, product.taps * product.tap_steps);
+  run(copies, sums, tile.steps);
+  if (arguments.splits > 1 && !join_splits<Tile>(warp, sums, split_of<Tile>(arguments, tile)))
+    return;
   store_sums<Tile>(warp, sums, finish_of(launch, product), tile.first_column,
                    product.columns * launch.rows(), tile.first_row, [&](std::int64_t column) {
                      return outputs_of(launch, product, static_cast<int>(column));

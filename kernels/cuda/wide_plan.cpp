@@ -15,25 +15,31 @@ ClipLaunch launch_of(const std::vector<std::byte>& image, const std::vector<int>
   std::vector<Extent> extents;
   for (const int number : numbers) {
     const Product& product = products_of(image)[number];
-    extents.push_back({product.columns * rows, product.rows});
+    extents.push_back({product.columns * rows, product.rows,
+                       std::int64_t{product.taps} * product.tap_steps});
   }
-  const ClipKernel& kernel =
-      choose_kernel(products_of(image)[numbers[0]].type, extents, false, device);
+  const SplitKernel choice =
+      choose_split_kernel(products_of(image)[numbers[0]].type, extents, device);
+  const ClipKernel& kernel = *choice.kernel;
   WideArguments arguments{};
   arguments.stages = stages_of(kernel, device);
+  arguments.splits = choice.splits;
   arguments.keeps_inputs = first ? 1 : 0;
   ClipLaunch launch;
   launch.kernel = std::string("vp3d_stream_") + kernel.name;
   launch.threads = kernel.threads;
   launch.shared_bytes = shared_bytes_of(kernel, arguments.stages);
   for (std::size_t i = 0; i < numbers.size(); ++i) {
-    const std::int64_t blocks = blocks_of(kernel, extents[i]);
+    const std::int64_t blocks = blocks_of(kernel, extents[i]) * choice.splits;
     arguments.products[i] = numbers[i];
     arguments.blocks[i] = static_cast<std::int32_t>(blocks);
     arguments.row_tiles[i] = static_cast<std::int32_t>(row_tiles_of(kernel, extents[i]));
     launch.blocks += blocks;
   }
   check_blocks(launch.blocks);
+  if (choice.splits > 1)
+    launch.workspace_bytes =
+        kSplitCountBytes + launch.blocks * split_bytes(kernel.columns, kernel.rows);
   launch.arguments.resize(sizeof arguments);
   std::memcpy(launch.arguments.data(), &arguments, sizeof arguments);
   return launch;

@@ -18,9 +18,11 @@ constexpr std::int64_t kWideColumns = 128;
 std::int64_t columns_of(const std::vector<std::byte>& image, std::int64_t rows);
 
 // The launches of one step of `rows` streams, in order, to be run as clip_plan.hpp says of plans; but
-// the four addresses are those of image, places, frame and answers. They do not change from step to
-// step as long as the addresses stay. Throws std::invalid_argument for fewer rows than one, for too many,
-// and for impossible devices.
+// there are five addresses: image, places, frame, answers, and a workspace. This last has the most
+// bytes of those that launches say they need, and may be null where none does; its first
+// kSplitCountBytes are zeros before its first step, and steps that use it follow one another.
+// Launches do not change from step to step as long as the addresses stay. Throws std::invalid_argument for
+// fewer rows than one, for too many, and for impossible devices.
 std::vector<ClipLaunch> plan_wide_step(const std::vector<std::byte>& image, std::int64_t rows,
                                        const Device& device);
 

@@ -1,5 +1,5 @@
 # The CUDA kernels on a simulated grid: no GPU and no nvcc is needed.
-foreach(name cuda_image cuda_layout cuda_stream cuda_clip)
+foreach(name cuda_image cuda_layout cuda_stream cuda_splits cuda_clip)
   vp3d_test(${name})
   target_link_libraries(test_${name} PRIVATE vp3d::cuda)
 endforeach()

@@ -17,19 +17,22 @@ namespace vp3d::test {
 struct ClipOptions {
   std::uint32_t seed = 1;
   bool at_once = kThreadSanitizer;
+  int first_block = -1;  // blocks in their order from this one on, or in one drawn by chance
   ClipFaults faults;
 };
 
 // A block of `threads`, each warp running `body`.
 inline void run_clip_block(const cuda::ClipLaunch& launch, const ClipOptions& options,
+                           LaunchExchange& of_launch,
                            const std::function<void(HostClipWarp&)>& body) {
   SharedMemory shared(launch.shared_bytes);
+  BlockExchange exchange(of_launch, options.faults.exchange);
   TurnTaking turn_taking(options.seed);
   AllAtOnce all_at_once;
   Blocks& block = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
   block.run(launch.threads / kLanes, [&](int index) {
     std::mt19937 random(options.seed + static_cast<std::uint32_t>(index));
-    HostClipWarp warp(index, random, shared, block, options.faults);
+    HostClipWarp warp(index, random, shared, exchange, block, options.faults);
     body(warp);
   });
 }
@@ -97,15 +100,19 @@ inline void launch_frames(const cuda::ClipLaunch& launch, const cuda::ClipFrames
     prepares ? cuda::prepare_number(frames, i) : cuda::finish_number(frames, i);
 }
 
-// `each` block, in an order drawn by chance.
+// `each` block.
 template <class Each>
 void run_blocks(const cuda::ClipLaunch& launch, const ClipOptions& options, const Each& each) {
   std::vector<int> order(static_cast<std::size_t>(launch.blocks));
   std::iota(order.begin(), order.end(), 0);
   std::mt19937 random(options.seed);
-  std::shuffle(order.begin(), order.end(), random);
+  if (options.first_block < 0)
+    std::shuffle(order.begin(), order.end(), random);
+  else
+    std::rotate(order.begin(), order.begin() + options.first_block % launch.blocks, order.end());
+  LaunchExchange exchange;
   for (const int index : order)
-    run_clip_block(launch, options, [&](HostClipWarp& warp) { each(warp, index); });
+    run_clip_block(launch, options, exchange, [&](HostClipWarp& warp) { each(warp, index); });
 }
 
 inline void run_clip_launch(const cuda::ClipLaunch& launch, const std::byte* image,
@@ -120,6 +127,17 @@ inline void run_clip_launch(const cuda::ClipLaunch& launch, const std::byte* ima
   const ClipBody& body = clip_body(name);
   run_blocks(launch, options,
              [&](HostClipWarp& warp, int block) { body.clip(warp, arguments, block); });
+}
+
+// Between launches of split products all counts are zero. What they leave besides is nobody's.
+inline void check_counts(std::byte* workspace) {
+  for (std::int64_t at = 0; at < cuda::kSplitCountBytes; at += 4) {
+    std::uint32_t count;
+    std::memcpy(&count, workspace + at, sizeof count);
+    if (count != 0)
+      throw std::logic_error("count " + std::to_string(at / 4) + " of splits is " +
+                             std::to_string(count) + " and not zero");
+  }
 }
 
 // One launch of a step of many streams.
@@ -140,9 +158,17 @@ inline void run_wide_launch(const cuda::ClipLaunch& launch, const cuda::Argument
   std::memcpy(&arguments, launch.arguments.data(), sizeof arguments);
   static_cast<cuda::Arguments&>(arguments) = addresses;
   const ClipBody& body = clip_body(launch.kernel.substr(std::string("vp3d_stream_").size()));
-  run_blocks(launch, options, [&](HostClipWarp& warp, int block) {
-    body.step(warp, arguments, block, static_cast<int>(launch.blocks));
-  });
+  const auto run = [&] {
+    run_blocks(launch, options, [&](HostClipWarp& warp, int block) {
+      body.step(warp, arguments, block, static_cast<int>(launch.blocks));
+    });
+  };
+  if (arguments.splits == 1) return run();
+  check_counts(addresses.workspace);
+  std::memset(addresses.workspace + cuda::kSplitCountBytes, 0xFF,
+              static_cast<std::size_t>(launch.workspace_bytes - cuda::kSplitCountBytes));
+  run();
+  check_counts(addresses.workspace);
 }
 
 }  // namespace vp3d::test

@@ -165,19 +165,38 @@ void check_tiles(const Call& call, const std::string& name, std::int64_t blocks,
   }
 }
 
+// How much of it a launch of split products touches.
+std::int64_t check_workspace(const Call& call, const std::string& name,
+                             const cuda::WideArguments& wide) {
+  if (wide.splits == 1) return 0;
+  if (wide.splits < 1 || wide.splits > cuda::kMostSplits || call.blocks > cuda::kMostSplitBlocks)
+    refuse("products are in " + std::to_string(wide.splits) + " splits, by " +
+           std::to_string(call.blocks) + " blocks");
+  for (const cuda::ClipKernel& kernel : cuda::kClipKernels) {
+    if (name != kernel.name) continue;
+    const std::int64_t bytes =
+        cuda::kSplitCountBytes + call.blocks * cuda::split_bytes(kernel.columns, kernel.rows);
+    call.room.need(wide.workspace, bytes, "the workspace");
+    need_aligned(wide.workspace, 256, "the workspace");
+    return bytes;
+  }
+  refuse("there is no kernel " + name);
+}
+
 void run_wide(const Call& call) {
   const auto arguments = call.parameter<cuda::Arguments>(0);
   check_stream(call, arguments);
   ClipOptions options;
   options.seed = call.seed;
   const bool whole = call.kernel != "vp3d_stream_prepare" && call.kernel != "vp3d_stream_finish";
+  cuda::ClipLaunch launch = call.launch(whole ? sizeof(cuda::WideArguments) : sizeof arguments);
   if (whole) {
     const auto wide = call.parameter<cuda::WideArguments>(0);
-    check_tiles(call, call.kernel.substr(std::strlen("vp3d_stream_")),
-                std::int64_t{wide.blocks[0]} + wide.blocks[1], wide.stages);
+    const std::string name = call.kernel.substr(std::strlen("vp3d_stream_"));
+    check_tiles(call, name, std::int64_t{wide.blocks[0]} + wide.blocks[1], wide.stages);
+    launch.workspace_bytes = check_workspace(call, name, wide);
   }
-  run_wide_launch(call.launch(whole ? sizeof(cuda::WideArguments) : sizeof arguments), arguments,
-                  options);
+  run_wide_launch(launch, arguments, options);
 }
 
 void run_clip(const Call& call) {

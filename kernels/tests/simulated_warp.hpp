@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "clip_group.hpp"
+#include "simulated_exchange.hpp"
 #include "simulated_grid.hpp"
 
 namespace vp3d::test {
@@ -20,6 +21,7 @@ struct ClipFaults {
   int await_left_out = -1;
   // Of warpgroups.
   int publish_left_out = -1;
+  ExchangeFaults exchange;
 };
 
 // Of a block: as its threads see it, and as instructions do that read it by themselves.
@@ -45,12 +47,20 @@ struct SharedMemory {
 
 class HostClipWarp : public HostWarp {
  public:
-  HostClipWarp(int index, std::mt19937& random, SharedMemory& shared, Blocks& block,
-               const ClipFaults& faults)
-      : HostWarp(index, random), shared_(shared), block_(block), faults_(faults) {}
+  HostClipWarp(int index, std::mt19937& random, SharedMemory& shared, BlockExchange& exchange,
+               Blocks& block, const ClipFaults& faults)
+      : HostWarp(index, random),
+        shared_(shared),
+        exchange_(exchange),
+        block_(block),
+        faults_(faults) {}
+  ~HostClipWarp() { exchange_.publish(left_); }
 
   void barrier() {
-    if (barriers_++ != faults_.barrier_left_out) block_.barrier(index());
+    if (barriers_++ == faults_.barrier_left_out) return;
+    exchange_.publish(left_);
+    block_.barrier(index());
+    sees_others_ = exchange_.sees_others();
   }
 
   void sync() {}
@@ -65,6 +75,20 @@ class HostClipWarp : public HostWarp {
   template <class T>
   void put(int offset, T value) {
     std::memcpy(at(offset, sizeof value), &value, sizeof value);
+  }
+
+  // Of other blocks nothing is seen before.
+  void leave(std::byte* to, const Words& sums) {
+    exchange_.note(to);
+    left_.push_back({to, sums});
+  }
+  Words collect(const std::byte* from) const {
+    Words sums{{~0U, ~0U, ~0U, ~0U}};
+    if (sees_others_) std::memcpy(&sums, from, sizeof sums);
+    return sums;
+  }
+  bool arrives_last(std::uint32_t* arrived, int splits) {
+    return exchange_.arrives_last(arrived, splits);
   }
 
   void copy(int to, const std::byte* from, bool there) { begin(to, there ? from : nullptr, 16); }
@@ -182,9 +206,12 @@ class HostClipWarp : public HostWarp {
   }
 
   SharedMemory& shared_;
+  BlockExchange& exchange_;
   Blocks& block_;
   const ClipFaults& faults_;
   int barriers_ = 0, awaits_ = 0, publishes_ = 0;
+  bool sees_others_ = false;
+  std::vector<LeftSums> left_;
   std::vector<Copy> group_, landed_;
   std::deque<std::vector<Copy>> groups_;
   std::vector<std::function<void()>> products_;
