@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.installed import install_gpu
 
 from vp3d_deploy import _native
-from vp3d_deploy.engines import cuda_kernels
+from vp3d_deploy.engines import cuda_kernels, cuda_program
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda import CudaEngine
+from vp3d_deploy.engines.cuda_program import planned_for
 from vp3d_deploy.spec import ModelSpec
 
 FATBIN = b"kernels for every GPU"
@@ -61,12 +63,16 @@ def opened_cuda(
     gpu: FakeGpu | None = None,
     trajectory: bool = False,
     seed: int = 1,
+    splits: int = 0,
     **options: Any,
 ) -> Iterator[Cuda]:
-    """After the engine is closed, nothing may be left of it."""
+    """After the engine is closed, nothing may be left of it. splits: of products of "wide" frames,
+    where they may have some; so small networks have none by themselves."""
     gpu = gpu or FakeGpu()
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         driver = install_gpu(patch, gpu)
+        if splits:
+            patch.setattr(cuda_program, "planned_for", partial(planned_for, splits=splits))
         patch.setattr(cuda_kernels, "fatbin", lambda: FATBIN)
         networks = stored_networks(
             Path(directory), spec, precision, trajectory=trajectory, seed=seed

@@ -59,7 +59,8 @@ class CudaDevice:
     """What launches are planned for. shared_bytes: the most that a block may ask for.
 
     warpgroups: kernels for those of sm_90a may be taken. shape: kernels of this shape alone, for
-    example "tile"; for tests.
+    example "tile"; for tests. splits: of products along their inputs in steps of many streams, as
+    many as can be of these; 0 for what is done first.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class CudaDevice:
         *,
         warpgroups: bool = False,
         shape: str = "",
+        splits: int = 0,
     ) -> None: ...
 
 class CudaLaunch:
-    """One launch of a plan; its arguments' first four 8-byte words are to be addresses."""
+    """One launch of a plan; its arguments' first 8-byte words are to be addresses."""
 
     @property
     def kernel(self) -> str: ...
@@ -83,6 +85,10 @@ class CudaLaunch:
     @property
     def shared_bytes(self) -> int: ...
     @property
+    def workspace_bytes(self) -> int:
+        """What a launch of `wide_launches` needs of its workspace; 0 for none."""
+
+    @property
     def arguments(self) -> bytes: ...
 
 class CudaImage:
@@ -90,13 +96,17 @@ class CudaImage:
 
     FIXED_BYTES: shared memory of a block, beside `staged_bytes` of the cooperative kernel.
     MOST_WARPS: of a block. NEAR_FRAME_BYTES: frames up to this size are copied to shared memory.
-    WIDE_COLUMNS: with so many columns `wide_launches` are to be preferred.
+    WIDE_COLUMNS: with so many columns `wide_launches` are to be preferred. ARGUMENT_BYTES: of the
+    first parameter of kernels that have no more than addresses there. SPLIT_COUNT_BYTES: a
+    workspace begins with so many zeros.
     """
 
     FIXED_BYTES: int
     MOST_WARPS: int
     NEAR_FRAME_BYTES: int
     WIDE_COLUMNS: int
+    ARGUMENT_BYTES: int
+    SPLIT_COUNT_BYTES: int
 
     def __init__(
         self,
@@ -149,7 +159,9 @@ class CudaImage:
         """After a frame: what the rows have seen by then."""
 
     def wide_launches(self, n_rows: int, device: CudaDevice) -> list[CudaLaunch]:
-        """Addresses are those of image, places, frame and answers."""
+        """Addresses are those of image, places, frame, answers and workspace. This is of the most
+        bytes that one of the launches needs, or null; its first SPLIT_COUNT_BYTES are zeros before
+        its first frame."""
 
 class CudaClips:
     """Packed weights for windows and sequences by the CUDA kernels; needs no GPU."""

@@ -29,13 +29,18 @@ std::int64_t checked_rows(std::int64_t rows) {
   return rows;
 }
 
-// shape: as kernels are called behind vp3d_clip_ and before their type, or none.
+// shape: as kernels are called behind vp3d_clip_ and before their type, or none. splits: 0 for what is
+// done first.
 cuda::Device device_of(int multiprocessors, std::int64_t shared_bytes, bool warpgroups,
-                       const std::string& shape) {
+                       const std::string& shape, int splits) {
+  if (splits < 0 || splits > cuda::kMostSplits)
+    throw std::invalid_argument("products are in 0 to " + std::to_string(cuda::kMostSplits) +
+                                " splits, not " + std::to_string(splits));
   cuda::Device device;
   device.multiprocessors = multiprocessors;
   device.shared_bytes = shared_bytes;
   device.warpgroups = warpgroups;
+  if (splits > 0) device.splits = splits;
   for (const cuda::ClipKernel& kernel : cuda::kClipKernels)
     if (std::string(kernel.name).rfind(shape + "_", 0) == 0) device.shape = kernel.shape;
   if (!shape.empty() && !device.shape)
@@ -184,16 +189,17 @@ void bind_plans(nb::module_& module) {
   using cuda::ClipLaunch, cuda::ClipPlan;
   nb::class_<cuda::Device>(module, "CudaDevice")
       .def("__init__", [](cuda::Device* device, int multiprocessors, std::int64_t shared_bytes,
-                          bool warpgroups, const std::string& shape) {
+                          bool warpgroups, const std::string& shape, int splits) {
         new (device) cuda::Device(
-            device_of(multiprocessors, shared_bytes, warpgroups, shape));
+            device_of(multiprocessors, shared_bytes, warpgroups, shape, splits));
       }, "multiprocessors"_a, "shared_bytes"_a, nb::kw_only(), "warpgroups"_a = false,
-           "shape"_a = "");
+           "shape"_a = "", "splits"_a = 0);
   nb::class_<ClipLaunch>(module, "CudaLaunch")
       .def_ro("kernel", &ClipLaunch::kernel)
       .def_ro("blocks", &ClipLaunch::blocks)
       .def_ro("threads", &ClipLaunch::threads)
       .def_ro("shared_bytes", &ClipLaunch::shared_bytes)
+      .def_ro("workspace_bytes", &ClipLaunch::workspace_bytes)
       .def_prop_ro("arguments", [](const ClipLaunch& launch) {
         return nb::bytes(launch.arguments.data(), launch.arguments.size());
       });
@@ -233,6 +239,8 @@ void bind_image(nb::module_& module) {
   image.attr("MOST_WARPS") = cuda::kMostWarps;
   image.attr("NEAR_FRAME_BYTES") = cuda::kNearFrameBytes;
   image.attr("WIDE_COLUMNS") = cuda::kWideColumns;
+  image.attr("ARGUMENT_BYTES") = sizeof(cuda::Arguments);
+  image.attr("SPLIT_COUNT_BYTES") = cuda::kSplitCountBytes;
 }
 
 }  // namespace

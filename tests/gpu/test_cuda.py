@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from gpu.networks import (
 from vp3d_bench.soak import soak
 from vp3d_deploy import Lifter
 from vp3d_deploy.bundle import Bundle
-from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines import cuda_program, open_engine
 from vp3d_deploy.engines.cuda_processing import Processing
+from vp3d_deploy.engines.cuda_program import planned_for
 from vp3d_deploy.engines.gpu import GpuError
 
 skip_module_without_gpu(rehearsable=True)
@@ -458,3 +459,51 @@ def test_wide_frames_of_whole_tiles(
     truth = truth_of("tiles", 300, 3)
     engine = opened(network("tiles"), precision, launch="wide")
     assert stream_distance_mm(engine, truth, 0, {0, 2}) < LIMITS_MM[precision]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("splits", [2, 3, 8])
+@pytest.mark.parametrize(
+    ("precision", "shape"),
+    [*((p, s) for p in ("fp16", "int8") for s in ("tile", "tall", "wide", "huge")),
+     ("fp32", "tile")],
+)  # fmt: skip
+def test_wide_frames_of_products_in_splits(
+    precision: str,
+    shape: str,
+    splits: int,
+    network: Callable[[str], Bundle],
+    truth_of: Callable[[str, int, int], Truth],
+    opened: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks that leave their sums for others: the same bits each time, whichever comes last."""
+    split = partial(planned_for, shape=shape, splits=splits)
+    monkeypatch.setattr(cuda_program, "planned_for", split)
+    truth = truth_of("tiles", 150, 3)
+    engine = opened(network("tiles"), precision, launch="wide")
+    assert stream_distance_mm(engine, truth, 0, {0, 2}) < LIMITS_MM[precision]
+    found = [engine.open_stream(0) for _ in range(3)]
+    for stream in found:
+        stream.add_rows(150)
+        assert stream._workspace is not None
+    for frame in range(12):
+        shown = np.ascontiguousarray(truth.clips[:, frame % 3])
+        first, *others = (stream.step(shown).pose.copy() for stream in found)
+        for other in others:
+            np.testing.assert_array_equal(other, first)
+
+
+@pytest.mark.parametrize("people", [64, 256])
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_wide_frames_of_the_large_network(
+    precision: str,
+    people: int,
+    network: Callable[[str], Bundle],
+    truth_of: Callable[[str, int, int], Truth],
+    opened: Callable[..., Any],
+) -> None:
+    """With the splits that are taken by themselves."""
+    truth = truth_of("243-frames", people, 2)
+    engine = opened(network("243-frames"), precision, launch="wide")
+    assert stream_distance_mm(engine, truth, 0, {1}) < LIMITS_MM[precision]

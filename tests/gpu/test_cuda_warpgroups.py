@@ -29,5 +29,5 @@ def test_they_answer_as_the_definition(precision: str, gpu: Any, tmp_path: Path)
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-4000:]
     found = [line.split() for line in ended.stdout.splitlines()]
-    assert [form for form, _ in found] == ["sequence"] * 3 + ["stream"]
+    assert [form for form, _ in found] == ["sequence"] * 3 + ["stream", "splits"]
     assert all(float(mm) < LIMITS_MM[precision] for _, mm in found), found

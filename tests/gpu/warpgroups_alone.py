@@ -8,6 +8,7 @@ Prints one line for each form: its name and how far it is from the definition, m
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,9 @@ from gpu.answers import Truth, distance_mm, stream_distance_mm
 from gpu.conftest import rehearse
 from gpu.networks import make_bundle
 
-from vp3d_deploy.engines import open_engine
+from vp3d_deploy.engines import cuda_program, open_engine
 from vp3d_deploy.engines.cuda_processing import Processing
+from vp3d_deploy.engines.cuda_program import planned_for
 
 
 def main(folder: Path, precision: str) -> None:
@@ -37,6 +39,9 @@ def main(folder: Path, precision: str) -> None:
             print("sequence", distance_mm(poses[:, frame], truth.live(frame, lookahead)))
         crowd = Truth.of(bundle, 300, 3)
         print("stream", stream_distance_mm(engine, crowd, 0, {0, 2}))
+        split = partial(planned_for, shape="group", splits=2)
+        patch.setattr(cuda_program, "planned_for", split)  # of lags that are not open yet
+        print("splits", stream_distance_mm(engine, crowd, 1, {0, 2}))
         engine.close()
         if gpu_double is not None:
             assert gpu_double.gpu.faults == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from vp3d_deploy.engines.gpu import DeviceBuffer, Gpu, GpuError
 from vp3d_deploy.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from vp3d_deploy._native import CudaDevice
+    from vp3d_deploy._native import CudaDevice, CudaLaunch
 
 STEP, PHASE = "vp3d_stream_step", "vp3d_stream_phase"
 PREPARE, FINISH = "vp3d_stream_prepare", "vp3d_stream_finish"
@@ -63,6 +63,7 @@ class StreamProgram:
         self.needs_views = sees or (processing is not None and processing.to_world)
         self._surrounds = sees or (processing is not None and processing.add_trajectory)
         self._planned_for = planned_for(gpu, warpgroups)
+        self._planned_whole = planned_for(gpu, warpgroups, splits=1)
         self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
         packed = self.image.take_bytes()
         self.weights = gpu.allocate(len(packed))
@@ -100,7 +101,17 @@ class StreamProgram:
         last = [launch for launch in wide if launch.name == FINISH]
         return [*first, *phases, *last]
 
+    def workspace_bytes(self, kind: str, n_rows: int) -> int:
+        """What blocks of such a frame would leave for each other; without it they do not."""
+        if kind != "wide" or not n_rows:
+            return 0
+        return _most_bytes(self.image.wide_launches(n_rows, self._planned_for))
+
     def _wide(self, kernels: Kernels, n_rows: int, memory: Memory) -> list[Launch]:
+        plan = self.image.wide_launches(n_rows, self._planned_for)
+        room = 0 if memory.workspace is None else memory.workspace.n_bytes
+        if _most_bytes(plan) > room:
+            plan = self.image.wide_launches(n_rows, self._planned_whole)
         return [
             Launch(
                 kernels,
@@ -110,7 +121,7 @@ class StreamProgram:
                 shared_bytes=wide.shared_bytes,
                 parameters=[addressed(wide.arguments, *memory.addresses(self))],
             )
-            for wide in self.image.wide_launches(n_rows, self._planned_for)
+            for wide in plan
         ]
 
     def _step(self, kernels: Kernels, memory: Memory) -> Launch:
@@ -123,7 +134,7 @@ class StreamProgram:
             threads=self.threads,
             shared_bytes=self.step_bytes,
             parameters=[
-                addressed(bytes(32), *memory.addresses(self)),
+                self._addresses(memory),
                 ctypes.c_uint64(memory.arrivals.pointer),
             ],
             cooperative=True,
@@ -136,33 +147,52 @@ class StreamProgram:
             blocks=self.image.blocks,
             threads=self.threads,
             shared_bytes=self.image.FIXED_BYTES,
-            parameters=[addressed(bytes(32), *memory.addresses(self)), ctypes.c_int32(phase)],
+            parameters=[self._addresses(memory), ctypes.c_int32(phase)],
         )
+
+    def _addresses(self, memory: Memory) -> ctypes.Array[ctypes.c_char]:
+        return addressed(bytes(self.image.ARGUMENT_BYTES), *memory.addresses(self))
 
 
 class Memory:
-    """The addresses that a frame's kernels are given, beside the image's."""
+    """The addresses that a frame's kernels are given, beside the image's. workspace: begins with
+    SPLIT_COUNT_BYTES zeros; None where no kernel has use for one, or there is no room."""
 
-    def __init__(self, places: DeviceBuffer, arrivals: DeviceBuffer, frame: int, answers: int):
+    def __init__(
+        self,
+        places: DeviceBuffer,
+        arrivals: DeviceBuffer,
+        frame: int,
+        answers: int,
+        workspace: DeviceBuffer | None,
+    ) -> None:
         self.places, self.arrivals = places, arrivals
         self.frame, self.answers = frame, answers
+        self.workspace = workspace
 
-    def addresses(self, program: StreamProgram) -> tuple[int, int, int, int]:
-        return program.weights.pointer, self.places.pointer, self.frame, self.answers
+    def addresses(self, program: StreamProgram) -> tuple[int, ...]:
+        workspace = 0 if self.workspace is None else self.workspace.pointer
+        return program.weights.pointer, self.places.pointer, self.frame, self.answers, workspace
+
+
+def _most_bytes(launches: Sequence[CudaLaunch]) -> int:
+    return max(launch.workspace_bytes for launch in launches)
 
 
 def addressed(arguments: bytes, *addresses: int) -> ctypes.Array[ctypes.c_char]:
-    """A kernel's arguments with their first words, four addresses, filled in."""
+    """A kernel's arguments with their first words, these addresses, filled in."""
     buffer = ctypes.create_string_buffer(arguments, len(arguments))
-    struct.pack_into("=4Q", buffer, 0, *addresses)
+    struct.pack_into(f"={len(addresses)}Q", buffer, 0, *addresses)
     return buffer
 
 
-def planned_for(gpu: Gpu, warpgroups: bool, shape: str = "") -> CudaDevice:
+def planned_for(gpu: Gpu, warpgroups: bool, shape: str = "", splits: int = 0) -> CudaDevice:
     """What launches of many columns are planned for; see `CudaDevice`."""
     from vp3d_deploy._native import CudaDevice
 
-    return CudaDevice(gpu.multiprocessors, gpu.shared_bytes, warpgroups=warpgroups, shape=shape)
+    return CudaDevice(
+        gpu.multiprocessors, gpu.shared_bytes, warpgroups=warpgroups, shape=shape, splits=splits
+    )
 
 
 def check_launch(program: StreamProgram, kernels: Kernels, kind: str) -> None:

@@ -54,6 +54,7 @@ class CudaStream:
         # Blocks count their arrivals at barriers from zero, and never again from zero.
         gpu.clear(self._arrivals, 0, 8, self._stream)
         self._places: DeviceBuffer | None = None
+        self._workspace: DeviceBuffer | None = None
         self._n_places = 0
         self._free: list[int] = []
         # What the kernels are told of each row: frames it has seen, and its place.
@@ -204,8 +205,9 @@ class CudaStream:
         for turn in self._turns:
             turn.close()
         self._arrivals.free()
-        if self._places is not None:
-            self._places.free()
+        for buffer in (self._places, self._workspace):
+            if buffer is not None:
+                buffer.free()
         del self._stream
 
     def _launch_of_few(self) -> str:
@@ -267,9 +269,25 @@ class CudaStream:
         self._free += range(wanted - 1, self._n_places - 1, -1)
         self._places, self._n_places = larger, wanted
 
+    def _make_workspace(self, n_bytes: int) -> None:
+        """Frames under way use it one after the other; each leaves its counts at zero. Where there
+        is no room, launches do without."""
+        if n_bytes <= (0 if self._workspace is None else self._workspace.n_bytes):
+            return
+        try:
+            larger = self._gpu.allocate(n_bytes)
+        except self._gpu.refusal:
+            return
+        self._gpu.clear(larger, 0, self._program.image.SPLIT_COUNT_BYTES, self._stream)
+        if self._workspace is not None:
+            self._stream.synchronize()
+            self._workspace.free()
+        self._workspace = larger
+
     def _arrange(self) -> None:
         """Make the turns fit the rows there are."""
         kind = self.launch
+        self._make_workspace(self._program.workspace_bytes(kind, self.n_rows))
         image = self._program.image
         # Blocks copy a small frame to their shared memory and read it there again and again; what
         # is larger they would read again and again in the host's memory. Reading so little through
@@ -281,7 +299,7 @@ class CudaStream:
             if self._places is None or not self.n_rows:
                 continue
             frame, answers = turn.pointers(mapped and near, mapped)
-            memory = Memory(self._places, self._arrivals, frame, answers)
+            memory = Memory(self._places, self._arrivals, frame, answers, self._workspace)
             launches = self._program.launches(self._kernels, kind, self.n_rows, memory)
             turn.repeat(launches, self._graphs)
 

@@ -121,7 +121,9 @@ def test_shared_memory_that_was_not_asked_for(monkeypatch: Patch) -> None:
 
 
 @pytest.mark.parametrize("launch", ["step", "phases", "wide"])
-@pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 2, 1, 3), (0, 1, 3, 2), (3, 1, 2, 0)])
+@pytest.mark.parametrize(
+    "order", [(1, 0, 2, 3, 4), (0, 2, 1, 3, 4), (0, 1, 3, 2, 4), (3, 1, 2, 0, 4)]
+)
 def test_addresses_that_are_mixed_up(
     order: tuple[int, ...], launch: str, monkeypatch: Patch
 ) -> None:
