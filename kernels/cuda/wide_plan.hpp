@@ -10,9 +10,11 @@
 namespace vp3d::cuda {
 
 // From so many columns on (streams times the columns of each, at most 3) these launches are to be
-// preferred: the blocks of the cooperative step, 8 rows each, all read all columns. Computed from
-// what they read, not yet measured.
-constexpr std::int64_t kWideColumns = 128;
+// preferred: the blocks of the cooperative step, 8 rows each, all read all columns. Computed for layers of
+// 1024 channels from what both read, from the prices of kernel_choice.cpp, and from 1.3 us between two
+// launches against 1 us for a barrier: in 8 bits both take as long then, and in half precision these
+// launches less. Not yet measured.
+constexpr std::int64_t kWideColumns = 80;
 
 // The most columns of a phase.
 std::int64_t columns_of(const std::vector<std::byte>& image, std::int64_t rows);
