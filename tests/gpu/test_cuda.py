@@ -496,7 +496,7 @@ def test_wide_frames_of_products_in_splits(
 
 @pytest.mark.parametrize("people", [64, 256])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_wide_frames_of_the_large_network(
+def test_wide_frames_of_the_network_of_243_frames(
     precision: str,
     people: int,
     network: Callable[[str], Bundle],
