@@ -462,7 +462,7 @@ def test_wide_frames_of_whole_tiles(
 
 
 @pytest.mark.sanitizer
-@pytest.mark.parametrize("splits", [2, 3, 8])
+@pytest.mark.parametrize("splits", [2, 5])
 @pytest.mark.parametrize(
     ("precision", "shape"),
     [*((p, s) for p in ("fp16", "int8") for s in ("tile", "tall", "wide", "huge")),
@@ -480,14 +480,14 @@ def test_wide_frames_of_products_in_splits(
     """Blocks that leave their sums for others: the same bits each time, whichever comes last."""
     split = partial(planned_for, shape=shape, splits=splits)
     monkeypatch.setattr(cuda_program, "planned_for", split)
-    truth = truth_of("tiles", 150, 3)
+    truth = truth_of("tiles", 100, 3)
     engine = opened(network("tiles"), precision, launch="wide")
     assert stream_distance_mm(engine, truth, 0, {0, 2}) < LIMITS_MM[precision]
-    found = [engine.open_stream(0) for _ in range(3)]
+    found = [engine.open_stream(0) for _ in range(2)]
     for stream in found:
-        stream.add_rows(150)
+        stream.add_rows(100)
         assert stream._workspace is not None
-    for frame in range(12):
+    for frame in range(5):
         shown = np.ascontiguousarray(truth.clips[:, frame % 3])
         first, *others = (stream.step(shown).pose.copy() for stream in found)
         for other in others:
