@@ -69,6 +69,20 @@ class DeviceClipWarp : public DeviceWarp {
 #endif
   }
 
+  // Programmatic dependent launch, from Hopper on: all launches before have ended, and what they wrote
+  // is seen; and the next may begin, whose threads come to the former in turn. Neither does anything
+  // where launches were not asked to overlap.
+  __device__ __forceinline__ void await_previous_launch() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+  }
+  __device__ __forceinline__ void let_next_launch_begin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+  }
+
   // Sums for other blocks, and theirs (stream_split.hpp): past the first-level cache, which does not
   // know what other multiprocessors write.
   __device__ __forceinline__ void leave(std::byte* to, const Words& sums) {

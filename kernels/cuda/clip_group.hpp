@@ -46,6 +46,7 @@ struct GroupSums {
     typename Arithmetic<Tile::type>::Sum of[4];
   };
   static constexpr int m = Tile::group_columns / 64, n = Tile::across / kTileRows;
+  static constexpr int stages_free = 2;  // of a pipeline that is filled before the first step
 
   typename Warp::template PerLane<Four> of[m][n];
   const int first_fragment;  // of the group's columns

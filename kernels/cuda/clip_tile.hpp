@@ -113,6 +113,7 @@ struct TileSums {
     typename Arithmetic<Tile::type>::Sum of[4];
   };
   static constexpr int m = Tile::along / 16, n = Tile::across / kTileRows;
+  static constexpr int stages_free = 1;  // of a pipeline that is filled before the first step
 
   typename Warp::template PerLane<Four> of[m][n];
   int first_column, first_row;  // of the warp, within the block's tile

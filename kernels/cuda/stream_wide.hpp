@@ -27,7 +27,7 @@ struct WideTile {
 };
 
 // What one warp copies for each step, as StageCopies does. Where a tap's columns are is found anew for
-// each tap.
+// each tap. Weights and tables do not change: only the rest waits for what was launched before.
 template <class Tile, class Warp>
 class PlaceCopies {
  public:
@@ -35,7 +35,6 @@ class PlaceCopies {
       : launch_(launch),
         product_(*own.product),
         first_column_(own.first_column),
-        columns_(product_.columns * launch.rows()),
         first_fragment_(warp.index() * Tile::own_columns),
         tap_steps_(product_.tap_steps),
         steps_left_(own.steps),
@@ -51,6 +50,12 @@ class PlaceCopies {
                     static_cast<std::int64_t>(own.first_step) * kFragmentBytes;
   }
 
+  // The weights of the first `steps`, to as many stages, in the order in which copy_next comes to them.
+  VP3D_HD void copy_ahead(Warp& warp, int steps) {
+    const int most = steps < steps_left_ ? steps : steps_left_;
+    for (; rows_ahead_ < most; ++rows_ahead_) copy_rows(warp, rows_ahead_ * Tile::stage_bytes);
+  }
+
   // Whether the next step is of another tap, whose columns have to be found before.
   VP3D_HD bool turns() const { return tap_left_ == 0 && steps_left_ > 0; }
   VP3D_HD void turn(Warp& warp) { find_columns(warp); }
@@ -58,8 +63,6 @@ class PlaceCopies {
   VP3D_HD void copy_next(Warp& warp, int stage) {
     if (steps_left_ > 0) {
       const int columns = stage + first_fragment_ * kFragmentBytes;
-      const int rows = stage + (Tile::column_fragments + warp.index() * Tile::own_rows) *
-                                   kFragmentBytes;
       warp.lanes([&](int lane) {
         VP3D_UNROLL
         for (int i = 0; i < Tile::own_columns; ++i) {
@@ -67,13 +70,11 @@ class PlaceCopies {
                     (there_[lane] >> i & 1) != 0);
           inputs_[i][lane] += kStepBytes;
         }
-        VP3D_UNROLL
-        for (int i = 0; i < Tile::own_rows; ++i)
-          warp.copy(rows + i * kFragmentBytes + Tile::lane_offset(lane),
-                    weights_[i] + lane * kLaneBytes, i < tiles_left_);
       });
-      VP3D_UNROLL
-      for (int i = 0; i < Tile::own_rows; ++i) weights_[i] += kFragmentBytes;
+      if (rows_ahead_ > 0)
+        --rows_ahead_;
+      else
+        copy_rows(warp, stage);
       --steps_left_;
       --tap_left_;
     }
@@ -81,14 +82,28 @@ class PlaceCopies {
   }
 
  private:
+  VP3D_HD void copy_rows(Warp& warp, int stage) {
+    const int rows = stage + (Tile::column_fragments + warp.index() * Tile::own_rows) *
+                                 kFragmentBytes;
+    warp.lanes([&](int lane) {
+      VP3D_UNROLL
+      for (int i = 0; i < Tile::own_rows; ++i)
+        warp.copy(rows + i * kFragmentBytes + Tile::lane_offset(lane),
+                  weights_[i] + lane * kLaneBytes, i < tiles_left_);
+    });
+    VP3D_UNROLL
+    for (int i = 0; i < Tile::own_rows; ++i) weights_[i] += kFragmentBytes;
+  }
+
   VP3D_HD void find_columns(Warp& warp) {
+    const int columns = product_.columns * launch_.rows();
     warp.lanes([&](int lane) {
       int there = 0;
       VP3D_UNROLL
       for (int i = 0; i < Tile::own_columns; ++i) {
         const int wanted = first_column_ + (first_fragment_ + i) * kTileRows + lane_row(lane);
-        const int column = wanted < columns_ ? wanted : columns_ - 1;
-        there |= wanted < columns_ ? 1 << i : 0;
+        const int column = wanted < columns ? wanted : columns - 1;
+        there |= wanted < columns ? 1 << i : 0;
         inputs_[i][lane] = input_of(launch_, product_, column / product_.columns,
                                     column % product_.columns, tap_) +
                            skipped_ * kStepBytes + input_offset(lane);
@@ -102,9 +117,10 @@ class PlaceCopies {
 
   const Launch& launch_;
   const Product& product_;
-  const int first_column_, columns_, first_fragment_, tap_steps_;
+  const int first_column_, first_fragment_, tap_steps_;
   int steps_left_, tap_left_ = 0, tap_, tiles_left_ = 0;
-  int skipped_;  // steps of the first tap
+  int skipped_;         // steps of the first tap
+  int rows_ahead_ = 0;  // steps whose weights are under way already
   const std::byte* weights_[Tile::own_rows];
   typename Warp::template PerLane<const std::byte*> inputs_[Tile::own_columns];
   typename Warp::template PerLane<int> there_;
@@ -171,11 +187,16 @@ template <class Tile, class Sums, class Run, class Warp>
 VP3D_HD void run_wide(Warp& warp, const WideArguments& arguments, int block, int blocks,
                       const Run& run) {
   const Launch launch(arguments);
-  if (arguments.keeps_inputs != 0)
-    keep_rows(warp, launch, block * Tile::warps + warp.index(), blocks * Tile::warps);
   const WideTile tile = wide_tile<Tile>(arguments, launch, block);
   const Product& product = *tile.product;
   PlaceCopies<Tile, Warp> copies(warp, launch, tile);
+  // Until here, and no further, a launch may run while the one before it does: it has read the image
+  // alone, which no launch changes, and has written to nothing but its shared memory.
+  copies.copy_ahead(warp, arguments.stages - Sums::stages_free);
+  warp.await_previous_launch();
+  warp.let_next_launch_begin();
+  if (arguments.keeps_inputs != 0)
+    keep_rows(warp, launch, block * Tile::warps + warp.index(), blocks * Tile::warps);
   Sums sums(warp);
   run(copies, sums, tile.steps);
   if (arguments.splits > 1 && !join_splits<Tile>(warp, sums, split_of<Tile>(arguments, tile)))

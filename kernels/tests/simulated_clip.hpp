@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clip_plan.hpp"
+#include "hidden_memory.hpp"
 #include "simulated_warp.hpp"
 #include "wide_plan.hpp"
 
@@ -18,6 +19,7 @@ struct ClipOptions {
   std::uint32_t seed = 1;
   bool at_once = kThreadSanitizer;
   int first_block = -1;  // blocks in their order from this one on, or in one drawn by chance
+  std::vector<Region> written_before;  // by launches that may still run when this one begins
   ClipFaults faults;
 };
 
@@ -159,8 +161,12 @@ inline void run_wide_launch(const cuda::ClipLaunch& launch, const cuda::Argument
   static_cast<cuda::Arguments&>(arguments) = addresses;
   const ClipBody& body = clip_body(launch.kernel.substr(std::string("vp3d_stream_").size()));
   const auto run = [&] {
+    HiddenMemory hidden(options.written_before);
     run_blocks(launch, options, [&](HostClipWarp& warp, int block) {
+      hidden.hide(block);
+      warp.hide_until_awaited([&] { hidden.reveal(); });
       body.step(warp, arguments, block, static_cast<int>(launch.blocks));
+      warp.check_order();
     });
   };
   if (arguments.splits == 1) return run();

@@ -22,6 +22,8 @@ struct ClipFaults {
   // Of warpgroups.
   int publish_left_out = -1;
   ExchangeFaults exchange;
+  // Of launches that overlap.
+  bool launch_not_awaited = false;
 };
 
 // Of a block: as its threads see it, and as instructions do that read it by themselves.
@@ -76,6 +78,22 @@ class HostClipWarp : public HostWarp {
   void put(int offset, T value) {
     std::memcpy(at(offset, sizeof value), &value, sizeof value);
   }
+
+  // What the launch before wrote is hidden until then, from the whole block: its first warp has run up
+  // to here before any other begins.
+  void await_previous_launch() {
+    awaited_ = true;
+    if (!faults_.launch_not_awaited && reveal_) reveal_();
+  }
+  void let_next_launch_begin() {
+    if (!awaited_) throw std::logic_error("the next launch may begin before the last has ended");
+    lets_next_begin_ = true;
+  }
+  // Of a launch that may overlap with others.
+  void check_order() const {
+    if (!lets_next_begin_) throw std::logic_error("a warp does not wait for the launch before");
+  }
+  void hide_until_awaited(std::function<void()> reveal) { reveal_ = std::move(reveal); }
 
   // Of other blocks nothing is seen before.
   void leave(std::byte* to, const Words& sums) {
@@ -210,7 +228,8 @@ class HostClipWarp : public HostWarp {
   Blocks& block_;
   const ClipFaults& faults_;
   int barriers_ = 0, awaits_ = 0, publishes_ = 0;
-  bool sees_others_ = false;
+  bool sees_others_ = false, awaited_ = false, lets_next_begin_ = false;
+  std::function<void()> reveal_;
   std::vector<LeftSums> left_;
   std::vector<Copy> group_, landed_;
   std::deque<std::vector<Copy>> groups_;

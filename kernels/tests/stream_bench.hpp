@@ -25,6 +25,8 @@ struct StreamCase {
   GridOptions options;
   cuda::Device device;  // for many streams, as what follows
   int first_block = -1;
+  bool overlaps = false;     // what launches read is there when they have waited for it, no sooner
+  bool hides_frames = true;  // the frame, too, whose rubbish would be addresses
   ClipFaults faults;
 };
 
@@ -80,7 +82,7 @@ class DeviceStream {
   // The same by these launches for many streams.
   Floats step(const Floats& keypoints, Way way, const std::vector<cuda::ClipLaunch>& launches) {
     make_workspace(launches);
-    const std::vector<std::byte> frame = cuda::build_frame(header(), rows_, keypoints.data());
+    std::vector<std::byte> frame = cuda::build_frame(header(), rows_, keypoints.data());
     Floats answers(rows_.size() * static_cast<std::size_t>(header().answer_floats), NAN);
     const cuda::Arguments arguments{image_.data(), places_.data(), frame.data(), answers.data(),
                                     workspace_.data()};
@@ -90,6 +92,11 @@ class DeviceStream {
     options.seed = case_.options.seed;
     options.first_block = case_.first_block;
     options.faults = case_.faults;
+    if (case_.overlaps) {
+      options.written_before = {{places_.data(), places_.size()},
+                                {workspace_.data(), workspace_.size()}};
+      if (case_.hides_frames) options.written_before.emplace_back(frame.data(), frame.size());
+    }
     for (const cuda::ClipLaunch& launch : launches) run_wide_launch(launch, arguments, options);
     for (cuda::Row& row : rows_) row.frames = cuda::next_frame(row.frames, header().frame_cycle);
     return answers;

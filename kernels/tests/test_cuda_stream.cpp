@@ -97,6 +97,26 @@ void check_many_streams() {
   }
 }
 
+// Launches that begin while the ones before them run, with weights alone.
+void check_overlaps() {
+  Case c;
+  c.networks = {{"pose", {{3, 3}, 70, 5, 2, 4, false}},
+                {"trajectory", {{3, 3}, 40, 5, 2, 1, false}}};
+  using vp3d::cuda::ClipShape;
+  for (const ClipShape shape : {ClipShape::tile, ClipShape::wide, ClipShape::group})
+    for (const int splits : {1, 2}) {
+      c.device.shape = shape;
+      c.device.splits = splits;
+      c.overlaps = true;
+      check(StreamBench(c, path).run_wide(5, 12).holds(c.precision), name_of(c), __FILE__,
+            __LINE__);
+    }
+  c.hides_frames = false;
+  c.faults.launch_not_awaited = true;
+  check(!StreamBench(c, path).run_wide(5, 12).holds(c.precision),
+        "launches that are not waited for are not missed", __FILE__, __LINE__);
+}
+
 // Several blocks, and all weights staged.
 Case whole_case() {
   Case c;
@@ -140,6 +160,7 @@ int main() {
   check_random_cases();
   check_large_tables();
   check_many_streams();
+  if (!kThreadSanitizer) check_overlaps();  // a block's memory is there when one warp has waited
   // Under ThreadSanitizer what is missing is a race, and ends the test.
   if (!kThreadSanitizer) check_broken_grids();
   std::remove(path.c_str());

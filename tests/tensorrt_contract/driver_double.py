@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,6 +12,9 @@ from tensorrt_contract.gpu_double import CudaFaultError, FakeGpu
 from vp3d_deploy.engines.cuda_driver import FUNCTIONS
 
 _COOPERATIVE_LAUNCH, _SHARED_BYTES = 95, 8
+_PROGRAMMATIC = 6
+# Kernels that wait for what was launched before them by themselves (kernels/cuda/stream_wide.hpp).
+_WAITS = re.compile(r"vp3d_stream_(tile|tall|wide|huge|group)_\w+")
 _SHARED_BYTES_UNASKED = 48 << 10
 # Of a multiprocessor; each block takes a little more shared memory than it asks for.
 _THREADS, _RESERVED = 2048, 1 << 10
@@ -22,6 +26,7 @@ class Launched(NamedTuple):
     threads: int
     shared_bytes: int
     cooperative: bool
+    overlaps: bool = False
 
 
 class TypedDriver:
@@ -174,6 +179,21 @@ class FakeCudaDriver:
     def cuLaunchCooperativeKernel(self, *arguments: Any) -> int:  # noqa: N802
         return self._launch(True, *arguments)
 
+    def cuLaunchKernelEx(  # noqa: N802
+        self, config: Any, function: ctypes.c_void_p, addresses: Any, extra: Any
+    ) -> int:
+        assert extra is None, "parameters come by their addresses"
+        config = config._obj
+        given = [config.attributes[i] for i in range(config.n_attributes)]
+        if [(attribute.id, attribute.value) for attribute in given] != [(_PROGRAMMATIC, 1)]:
+            return self.INVALID
+        if self._gpu.compute_capability < (9, 0):
+            return self.NOT_SUPPORTED
+        grid = (config.grid_x, config.grid_y, config.grid_z)
+        block = (config.block_x, config.block_y, config.block_z)
+        rest = (*grid, *block, config.shared_bytes, config.stream, addresses)
+        return self._launch(False, function, *rest, overlaps=True)
+
     def _is_there(self, name: str) -> bool:
         if name == "vp3d_warpgroups":
             return self._has_warpgroups
@@ -183,7 +203,9 @@ class FakeCudaDriver:
     def _has_warpgroups(self) -> bool:
         return self._gpu.compute_capability == (9, 0) and not self.plain_ptx
 
-    def _launch(self, cooperative: bool, function: ctypes.c_void_p, *rest: Any) -> int:
+    def _launch(
+        self, cooperative: bool, function: ctypes.c_void_p, *rest: Any, overlaps: bool = False
+    ) -> int:
         *shape, shared_bytes, stream, addresses = rest
         blocks, threads = shape[0], shape[3]
         self._gpu.need_context("a launch")
@@ -198,7 +220,7 @@ class FakeCudaDriver:
             if blocks > at_once * self._gpu.attributes["MULTIPROCESSOR_COUNT"]:
                 return self.TOO_LARGE
         kernel = self._functions[function.value or 0]
-        launched = Launched(kernel, blocks, threads, shared_bytes, cooperative)
+        launched = Launched(kernel, blocks, threads, shared_bytes, cooperative, overlaps)
         self.launched.append(launched)
         self._gpu.stream(stream).put(self._work(launched, addresses))
         return self.SUCCESS
@@ -212,6 +234,8 @@ class FakeCudaDriver:
         kept = (ctypes.c_void_p * len(copies))(*map(ctypes.addressof, copies))
 
         def run() -> None:
+            if launched.overlaps and not _WAITS.fullmatch(launched.kernel):
+                raise CudaFaultError(f"{launched.kernel} does not wait for launches before it")
             if "_group_" in launched.kernel and not self._has_warpgroups:
                 raise CudaFaultError(f"{launched.kernel}: a trap")
             assert len(copies) == len(kept)  # which keeps them

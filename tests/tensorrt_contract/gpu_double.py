@@ -33,12 +33,14 @@ class FakeGpu:
     """name, compute_capability, attributes: what the device says it is.
 
     capture_fails: no graphs here. driver_too_old: TensorRT's own objects cannot be made.
+    cuda_version: the newest that the driver runs, as it says so.
     """
 
     def __init__(self, name: str = "Orin", compute_capability: tuple[int, int] = (8, 7)) -> None:
         self.name, self.compute_capability = name, compute_capability
         self.capture_fails = False
         self.driver_too_old = False
+        self.cuda_version = 12060
         self.attributes = {
             "MULTIPROCESSOR_COUNT": 4,
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 99 << 10,
@@ -306,7 +308,7 @@ class FakeGpu:
             pass
 
         def get_driver_version() -> int:
-            return 12060
+            return gpu.cuda_version
 
         behaviours = {
             name: thing for name, thing in locals().items() if name not in ("self", "gpu", "Locked")

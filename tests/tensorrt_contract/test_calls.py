@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import ctypes
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from tensorrt_contract.gpu_double import FakeGpu
 from tensorrt_contract.installed import install
 from tensorrt_contract.inventory import load, tensorrt_versions
 from vp3d_deploy.engines import cuda_driver, cuda_kernels, gpu, open_engine
-from vp3d_deploy.engines.cuda_driver import FUNCTIONS
+from vp3d_deploy.engines.cuda_driver import FUNCTIONS, PROGRAMMATIC
 from vp3d_deploy.engines.cuda_graph import THREAD_LOCAL, CudaGraph
 from vp3d_deploy.engines.gpu import open_gpu
 from vp3d_deploy.spec import ModelSpec
@@ -51,6 +52,7 @@ PROTOTYPES = {
     "cuOccupancyMaxActiveBlocksPerMultiprocessor": "int*, CUfunction, int, size_t",
     "cuLaunchKernel": f"CUfunction, {', '.join(['unsigned int'] * 7)}, CUstream, void**, void**",
     "cuLaunchCooperativeKernel": f"CUfunction, {', '.join(['unsigned int'] * 7)}, CUstream, void**",
+    "cuLaunchKernelEx": "const CUlaunchConfig*, CUfunction, void**, void**",
 }
 C_TYPES = {
     "CUstream": ctypes.c_void_p,
@@ -77,6 +79,7 @@ C_TYPES = {
     "size_t": ctypes.c_size_t,
     "unsigned long long": ctypes.c_ulonglong,
     "const char**": ctypes.POINTER(ctypes.c_char_p),
+    "const CUlaunchConfig*": ctypes.POINTER(cuda_driver.LaunchConfig),
 }
 
 
@@ -208,6 +211,8 @@ def test_the_drivers_functions_are_found_and_take_what_they_are_given(
         cuda_driver.call(occupancy, ctypes.byref(number), handle, 512, 1 << 17)
         cuda_driver.call("cuLaunchCooperativeKernel", *launch)
         cuda_driver.call("cuLaunchKernel", *launch, None)
+        config = ctypes.byref(cuda_driver.LaunchConfig())
+        cuda_driver.call("cuLaunchKernelEx", config, handle, launch[-1], None)
         cuda_driver.call("cuModuleUnload", handle)
         graph = CudaGraph(7, lambda: None)
         graph.launch()
@@ -245,6 +250,35 @@ def test_cudas_header_declares_them_so() -> None:
                 "UNSUPPORTED_PTX_VERSION", "JIT_COMPILATION_DISABLED")  # fmt: skip
     for name, code in zip(refusals, cuda_kernels._NO_CODE, strict=True):
         assert re.search(rf"CUDA_ERROR_{name}\s*= {code}\b", text), name
+
+
+def test_cudas_header_lays_structures_out_so(tmp_path: Path) -> None:
+    compiler = simulated_kernels.compiler()
+    if not HEADER.is_file() or compiler is None:
+        pytest.skip(f"structures were not compared with CUDA's header: no {HEADER}, or no compiler")
+    config, attribute = cuda_driver.LaunchConfig, cuda_driver.LaunchAttribute
+    places = {
+        "CUlaunchConfig, gridDimX": config.grid_x.offset,
+        "CUlaunchConfig, gridDimZ": config.grid_z.offset,
+        "CUlaunchConfig, blockDimX": config.block_x.offset,
+        "CUlaunchConfig, blockDimZ": config.block_z.offset,
+        "CUlaunchConfig, sharedMemBytes": config.shared_bytes.offset,
+        "CUlaunchConfig, hStream": config.stream.offset,
+        "CUlaunchConfig, attrs": config.attributes.offset,
+        "CUlaunchConfig, numAttrs": config.n_attributes.offset,
+        "CUlaunchAttribute, id": attribute.id.offset,
+        "CUlaunchAttribute, value.programmaticStreamSerializationAllowed": attribute.value.offset,
+    }
+    facts = [f"offsetof({place}) == {offset}" for place, offset in places.items()]
+    facts += [f"sizeof(CUlaunchConfig) == {ctypes.sizeof(config)}",
+              f"sizeof(CUlaunchAttribute) == {ctypes.sizeof(attribute)}",
+              f"CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION == {PROGRAMMATIC}"]  # fmt: skip
+    asserted = "\n".join(f"static_assert({fact}, {fact!r});".replace("'", '"') for fact in facts)
+    source = tmp_path / "layout.cpp"
+    source.write_text(f"#include <cstddef>\n#include <cuda.h>\n{asserted}\n")
+    command = [compiler, "-fsyntax-only", f"-I{HEADER.parent}", str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def _without_name(argument: str) -> str:

@@ -18,7 +18,7 @@ ENGINES = ("tensorrt", "cuda", *CPU_ENGINES)
 # The keyword options of each, beside precision and threads.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "tensorrt": ("host_code_allowed", "graphs", "timings", "device"),
-    "cuda": ("launch", "zero_copy", "warpgroups", "graphs", "timings", "device"),
+    "cuda": ("launch", "zero_copy", "warpgroups", "overlap", "graphs", "timings", "device"),
     "native": ("pin_threads", "isa"),
     "onnx": ("provider",),
 }

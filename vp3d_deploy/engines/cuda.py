@@ -16,7 +16,7 @@ import numpy as np
 from vp3d_deploy.bundle import FORMS, Bundle, BundleError
 from vp3d_deploy.engines.base import Output
 from vp3d_deploy.engines.cuda_clips import Clips
-from vp3d_deploy.engines.cuda_kernels import Kernels, has_warpgroups
+from vp3d_deploy.engines.cuda_kernels import Kernels, can_overlap, has_warpgroups
 from vp3d_deploy.engines.cuda_processing import Processing, View, tables
 from vp3d_deploy.engines.cuda_stream import CudaPixelStream, CudaStream, StreamProgram
 from vp3d_deploy.engines.gpu import GpuError, open_gpu
@@ -42,6 +42,9 @@ class CudaEngine:
     warpgroups: take kernels for the warpgroups of Hopper (compute capability 9.0) where there are
     many columns. Not the default before they have run on hardware: a fault in them would end CUDA
     for the whole process, so that nothing can try them out first.
+    overlap: the launches of a "wide" frame begin while the ones before them end (programmatic
+    dependent launch); by default where the GPU (compute capability 9.0) and its driver (CUDA 12.3)
+    have it.
     graphs: False never captures CUDA graphs. timings: measure runs with CUDA events: `gpu_ms`.
     device: the GPU's number. threads: means nothing here. precision: None takes the first of fp16,
     fp32 and int8 that the bundle has.
@@ -62,6 +65,7 @@ class CudaEngine:
         launch: str = "auto",
         zero_copy: bool | None = None,
         warpgroups: bool = False,
+        overlap: bool | None = None,
         graphs: bool = True,
         timings: bool = False,
         device: int = 0,
@@ -80,6 +84,13 @@ class CudaEngine:
         self._launch, self._graphs, self._timings = launch, graphs, timings
         self._zero_copy = zero_copy
         self._warpgroups = warpgroups
+        self._overlap = can_overlap(self.gpu) if overlap is None else overlap
+        if self._overlap and not can_overlap(self.gpu):
+            raise GpuError(
+                f"{self.gpu.name} of compute capability {self.gpu.compute_capability} with a "
+                f"driver for CUDA {self.gpu.cuda_version} has no launches that overlap, which take "
+                "9.0 and CUDA 12.3; take overlap=False"
+            )
         if warpgroups and not has_warpgroups(self.gpu, self.precision):
             raise GpuError(
                 f"{self.gpu.name} of compute capability {self.gpu.compute_capability} has no "
@@ -225,6 +236,7 @@ class CudaEngine:
                 lag,
                 many and self._warpgroups,
                 around,
+                self._overlap,
             )
         return self._programs[key]
 

@@ -18,6 +18,30 @@ _HANDLE, _HANDLE_POINTER = ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
 _INT_POINTER = ctypes.POINTER(ctypes.c_int)
 # Function; grid and block, each x, y, z; shared memory in bytes; stream; addresses of parameters.
 _LAUNCH = (_HANDLE, *[ctypes.c_uint] * 7, _HANDLE, _HANDLE_POINTER)
+
+
+class LaunchAttribute(ctypes.Structure):
+    """CUlaunchAttribute, of those whose value is a number."""
+
+    _fields_ = (("id", ctypes.c_int), ("pad", ctypes.c_char * 4),
+                ("value", ctypes.c_int), ("rest", ctypes.c_char * 60))  # fmt: skip
+
+
+class LaunchConfig(ctypes.Structure):
+    """CUlaunchConfig."""
+
+    _fields_ = (
+        *((f"{of}_{axis}", ctypes.c_uint) for of in ("grid", "block") for axis in "xyz"),
+        ("shared_bytes", ctypes.c_uint),
+        ("stream", _HANDLE),
+        ("attributes", ctypes.POINTER(LaunchAttribute)),
+        ("n_attributes", ctypes.c_uint),
+    )
+
+
+# CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION: a kernel may begin when the one before in
+# its stream lets it, and waits for it by itself.
+PROGRAMMATIC = 6
 # Argument types by name; each returns a CUresult, 0 for success.
 FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "cuStreamBeginCapture_v2": (_HANDLE, ctypes.c_int),
@@ -41,7 +65,15 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     ),
     "cuLaunchKernel": (*_LAUNCH, _HANDLE_POINTER),
     "cuLaunchCooperativeKernel": _LAUNCH,
+    "cuLaunchKernelEx": (
+        ctypes.POINTER(LaunchConfig),
+        _HANDLE,
+        _HANDLE_POINTER,
+        _HANDLE_POINTER,
+    ),
 }
+# Drivers have these from CUDA 11.8; who calls them asks for such a one first.
+_LATER = ("cuLaunchKernelEx",)
 
 
 class CudaDriverError(RuntimeError):
@@ -63,6 +95,8 @@ def driver() -> Any:
         try:
             function = getattr(library, name)
         except AttributeError:
+            if name in _LATER:
+                continue
             raise CudaDriverError(f"the CUDA driver has no {name}; it is older than 11.4") from None
         function.argtypes, function.restype = arguments, ctypes.c_int
     return library

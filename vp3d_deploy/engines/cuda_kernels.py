@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from vp3d_deploy.engines import cuda_driver
-from vp3d_deploy.engines.cuda_driver import CudaDriverError, call, check
+from vp3d_deploy.engines.cuda_driver import (
+    PROGRAMMATIC,
+    CudaDriverError,
+    LaunchAttribute,
+    LaunchConfig,
+    call,
+    check,
+)
 from vp3d_deploy.engines.gpu import Gpu, GpuError
 
 FATBIN = "kernels.fatbin"
@@ -34,6 +41,8 @@ _WARPGROUP_PRECISIONS = ("fp16", "int8")
 # It does nothing; machine code that has it has kernels for warpgroups (kernels/cuda/clip.cu).
 _WARPGROUP_MARK = "vp3d_warpgroups"
 _NOT_FOUND = 500  # CUDA_ERROR_NOT_FOUND
+# What launches that overlap take: griddepcontrol, and a driver that captures them in graphs.
+_OVERLAPS_FROM, _OVERLAPS_FROM_CUDA = (9, 0), (12, 3)
 
 
 def fatbin() -> bytes:
@@ -49,6 +58,15 @@ def fatbin() -> bytes:
 def has_warpgroups(gpu: Gpu, precision: str) -> bool:
     """Are there kernels for this GPU's warpgroups in this precision, where all were built?"""
     return gpu.compute_capability == _WARPGROUPS and precision in _WARPGROUP_PRECISIONS
+
+
+def can_overlap(gpu: Gpu) -> bool:
+    """Has this GPU programmatic dependent launches, and its driver, also in graphs?"""
+    capability, cuda = (
+        tuple(int(part) for part in version.split("."))
+        for version in (gpu.compute_capability, gpu.cuda_version)
+    )
+    return capability >= _OVERLAPS_FROM and cuda >= _OVERLAPS_FROM_CUDA
 
 
 class Kernels:
@@ -146,7 +164,8 @@ class Launch:
     """A kernel with its grid and parameters, to be put into streams again and again.
 
     parameters: ctypes objects, one for each parameter of the kernel. cooperative: all blocks are on
-    the device at the same time, or the driver refuses the launch.
+    the device at the same time, or the driver refuses the launch. overlaps: it may begin before the
+    kernel before it has ended, which it waits for by itself; see `can_overlap`.
     """
 
     def __init__(
@@ -159,8 +178,9 @@ class Launch:
         shared_bytes: int,
         parameters: Sequence[Any],
         cooperative: bool = False,
+        overlaps: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.overlaps = name, overlaps
         function = kernels.function(name, shared_bytes)
         self._shape = (function, blocks, 1, 1, threads, 1, 1, shared_bytes)
         # The array holds addresses alone: what they point at has to stay.
@@ -169,8 +189,19 @@ class Launch:
         self._addresses = (ctypes.c_void_p * len(addresses))(*addresses)
         self._what = "cuLaunchCooperativeKernel" if cooperative else "cuLaunchKernel"
         self._more = () if cooperative else (None,)
+        if overlaps:
+            self._what = "cuLaunchKernelEx"
+            self._attribute = LaunchAttribute(id=PROGRAMMATIC, value=1)
+            attributes = ctypes.pointer(self._attribute)
+            self._config = LaunchConfig(*self._shape[1:], None, attributes, 1)
         self._call = getattr(cuda_driver.driver(), self._what)
 
     def put(self, stream: int) -> None:
         """Into the stream with this handle. The parameters are copied now."""
-        check(self._what, self._call(*self._shape, stream, self._addresses, *self._more))
+        if not self.overlaps:
+            check(self._what, self._call(*self._shape, stream, self._addresses, *self._more))
+            return
+        self._config.stream = stream
+        function = self._shape[0]
+        config = ctypes.byref(self._config)
+        check(self._what, self._call(config, function, self._addresses, None))

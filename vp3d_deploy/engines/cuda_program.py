@@ -29,7 +29,8 @@ _STAGES_FROM = (8, 0)
 
 
 class StreamProgram:
-    """image: what kernels/python tells of it. weights: the image on the device.
+    """image: what kernels/python tells of it. weights: the image on the device. overlap: kernels of
+    "wide" frames may begin while the ones before them end.
 
     To be made and closed in the GPU's context. Raises the native module's WeightsError.
     """
@@ -43,6 +44,7 @@ class StreamProgram:
         lag: int,
         warpgroups: bool = False,
         processing: Tables | None = None,
+        overlap: bool = False,
     ) -> None:
         from vp3d_deploy._native import CudaImage
 
@@ -64,6 +66,7 @@ class StreamProgram:
         self._surrounds = sees or (processing is not None and processing.add_trajectory)
         self._planned_for = planned_for(gpu, warpgroups)
         self._planned_whole = planned_for(gpu, warpgroups, splits=1)
+        self._overlap = overlap
         self._gpu, self.threads = gpu, CudaImage.MOST_WARPS * _LANES
         packed = self.image.take_bytes()
         self.weights = gpu.allocate(len(packed))
@@ -119,9 +122,10 @@ class StreamProgram:
                 blocks=wide.blocks,
                 threads=wide.threads,
                 shared_bytes=wide.shared_bytes,
-                parameters=[addressed(wide.arguments, *memory.addresses(self))],
+                parameters=[self._addresses(memory, wide.arguments)],
+                overlaps=self._overlap and _waits(before) and _waits(wide),
             )
-            for wide in plan
+            for before, wide in zip([None, *plan], plan, strict=False)
         ]
 
     def _step(self, kernels: Kernels, memory: Memory) -> Launch:
@@ -150,8 +154,9 @@ class StreamProgram:
             parameters=[self._addresses(memory), ctypes.c_int32(phase)],
         )
 
-    def _addresses(self, memory: Memory) -> ctypes.Array[ctypes.c_char]:
-        return addressed(bytes(self.image.ARGUMENT_BYTES), *memory.addresses(self))
+    def _addresses(self, memory: Memory, arguments: bytes = b"") -> ctypes.Array[ctypes.c_char]:
+        whole = arguments or bytes(self.image.ARGUMENT_BYTES)
+        return addressed(whole, *memory.addresses(self))
 
 
 class Memory:
@@ -173,6 +178,11 @@ class Memory:
     def addresses(self, program: StreamProgram) -> tuple[int, ...]:
         workspace = 0 if self.workspace is None else self.workspace.pointer
         return program.weights.pointer, self.places.pointer, self.frame, self.answers, workspace
+
+
+def _waits(launch: CudaLaunch | None) -> bool:
+    """Whether it waits by itself for the launch before, and lets the next begin."""
+    return launch is not None and launch.kernel not in (PREPARE, FINISH)
 
 
 def _most_bytes(launches: Sequence[CudaLaunch]) -> int:
