@@ -160,7 +160,7 @@ def test_the_cuda_engine_calls_what_pycuda_has(tmp_path: Path) -> None:
         "mem_alloc", "DeviceAllocation.__int__", "DeviceAllocation.free",
         "pagelocked_empty", "PagelockedHostAllocation.get_device_pointer",
         "PagelockedHostAllocation.free", "memcpy_htod_async", "memcpy_dtoh_async",
-        "memcpy_dtod_async", "memset_d8_async",
+        "memcpy_dtod_async", "memset_d8_async", "get_driver_version",
     }  # fmt: skip
 
 
@@ -270,10 +270,12 @@ def test_cudas_header_lays_structures_out_so(tmp_path: Path) -> None:
         "CUlaunchAttribute, value.programmaticStreamSerializationAllowed": attribute.value.offset,
     }
     facts = [f"offsetof({place}) == {offset}" for place, offset in places.items()]
-    facts += [f"sizeof(CUlaunchConfig) == {ctypes.sizeof(config)}",
-              f"sizeof(CUlaunchAttribute) == {ctypes.sizeof(attribute)}",
-              f"CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION == {PROGRAMMATIC}"]  # fmt: skip
-    asserted = "\n".join(f"static_assert({fact}, {fact!r});".replace("'", '"') for fact in facts)
+    facts += [
+        f"sizeof(CUlaunchConfig) == {ctypes.sizeof(config)}",
+        f"sizeof(CUlaunchAttribute) == {ctypes.sizeof(attribute)}",
+        f"CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION == {PROGRAMMATIC}",
+    ]
+    asserted = "\n".join(f'static_assert({fact}, "{fact}");' for fact in facts)
     source = tmp_path / "layout.cpp"
     source.write_text(f"#include <cstddef>\n#include <cuda.h>\n{asserted}\n")
     command = [compiler, "-fsyntax-only", f"-I{HEADER.parent}", str(source)]
