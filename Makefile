@@ -94,7 +94,8 @@ test-asan: $(READY)
 	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
 
 # What threads do to each other; readers of files use none. Only what is run is compiled.
-TSAN_TESTS := threads engine live cuda_image cuda_layout cuda_stream cuda_clip cuda_processing
+TSAN_TESTS := threads engine live cuda_image cuda_layout cuda_stream cuda_splits cuda_clip \
+  cuda_processing
 test-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
 	$(BIN)/cmake --build build/tsan --target live $(TSAN_TESTS:%=test_%)

@@ -26,7 +26,7 @@ struct Split {
 
 // Steps of a product are shared out as evenly as they can be.
 VP3D_HD constexpr int first_step_of(int steps, int split, int splits) {
-  return static_cast<int>(static_cast<std::int64_t>(steps) * split / splits);
+  return steps * split / splits;
 }
 
 // All sums of a block, as its lanes hold them: those of a warp lie together, and in them 16 bytes of

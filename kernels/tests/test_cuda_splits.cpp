@@ -185,6 +185,12 @@ void check_choice() {
   // What fills the device stays whole.
   CHECK_EQUAL(chosen(Number::f16, 3072, 1024, 3072), "wide_f16 1");
   CHECK_EQUAL(chosen(Number::i8, 3072, 1024, 3072), "wide_i8 1");
+  // There are 1024 counts.
+  Device counted = device;
+  counted.shape = ClipShape::tile;
+  counted.splits = 8;
+  for (const auto& [columns, splits] : {std::pair(64 * 25, 2), std::pair(64 * 65, 1)})
+    CHECK_EQUAL(choose_split_kernel(Number::f16, {{columns, 1024, 96}}, counted).splits, splits);
   // Too few steps to share.
   CHECK_EQUAL(chosen(Number::f32, 128, 64, 34), "tile_f32 1");
 }
