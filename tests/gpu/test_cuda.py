@@ -28,6 +28,7 @@ from vp3d_bench.soak import soak
 from vp3d_deploy import Lifter
 from vp3d_deploy.bundle import Bundle
 from vp3d_deploy.engines import cuda_program, open_engine
+from vp3d_deploy.engines.cuda_kernels import can_overlap
 from vp3d_deploy.engines.cuda_processing import Processing
 from vp3d_deploy.engines.cuda_program import planned_for
 from vp3d_deploy.engines.gpu import GpuError
@@ -507,3 +508,26 @@ def test_wide_frames_of_the_network_of_243_frames(
     truth = truth_of("243-frames", people, 2)
     engine = opened(network("243-frames"), precision, launch="wide")
     assert stream_distance_mm(engine, truth, 0, {1}) < LIMITS_MM[precision]
+
+
+@pytest.mark.sanitizer
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_launches_that_overlap_answer_as_those_that_do_not(
+    precision: str, gpu: Any, network: Callable[[str], Bundle], opened: Callable[..., Any]
+) -> None:
+    """The same bits, by single launches and by graphs."""
+    if not can_overlap(gpu):
+        pytest.skip("needs a GPU of compute capability 9.0 and a driver for CUDA 12.3")
+    bundle = network("tiles")
+    truth = Truth.of(bundle, 90, 20)
+    for graphs in (False, True):
+        streams = [
+            opened(bundle, precision, launch="wide", overlap=overlap, graphs=graphs).open_stream(0)
+            for overlap in (False, True)
+        ]
+        for stream in streams:
+            stream.add_rows(90)
+        for frame in range(20):
+            shown = np.ascontiguousarray(truth.clips[:, frame])
+            apart, overlapping = (stream.step(shown).pose.copy() for stream in streams)
+            np.testing.assert_array_equal(overlapping, apart)
