@@ -24,8 +24,8 @@ double multiplications(Number type) {
   return kMultiplications * (type == Number::i8 ? 2.0 : type == Number::f16 ? 1.0 : 1.0 / 6);
 }
 
-// A split has so many steps at least, or its pipeline hardly begins. All splits of a product are to be on
-// the device at about the same time, so that the second-level cache still holds what they leave.
+// A split has so many steps at least, or its pipeline hardly begins. All splits of a product are to
+// be on the device at about the same time, so that the second-level cache still holds what they leave.
 constexpr std::int64_t kLeastSteps = 4;
 constexpr std::int64_t kBlocksAtOnce = 2;  // on a multiprocessor
 // Cycles from the last sum to its being counted, and from there to the first of the others' sums.

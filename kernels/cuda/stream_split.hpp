@@ -18,10 +18,10 @@ constexpr std::int64_t kSplitCountBytes = kMostSplitBlocks * 4;
 
 // A block's share of a tile.
 struct Split {
-  int number, count;            // which one it is, of how many
-  std::byte* sums;              // where the tile's first leaves its sums
-  std::int64_t apart;           // and how much further on the next does
-  std::uint32_t* arrived;       // the tile's count
+  int number, count;       // which one it is, of how many
+  std::byte* sums;         // where the tile's first leaves its sums
+  std::int64_t apart;      // and how much further on the next does
+  std::uint32_t* arrived;  // the tile's count
 };
 
 // Steps of a product are shared out as evenly as they can be.

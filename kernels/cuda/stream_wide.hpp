@@ -22,8 +22,8 @@ struct WideTile {
   const Product* product;
   int first_row, first_column;
   int first_step, steps;
-  int split;          // its number
-  int block, tiles;   // of the tile's first split; from there to the next
+  int split;         // its number
+  int block, tiles;  // of the tile's first split; from there to the next
 };
 
 // What one warp copies for each step, as StageCopies does. Where a tap's columns are is found anew for

@@ -31,6 +31,14 @@ StreamCase split_case(Precision precision, ClipShape shape, int splits) {
   return c;
 }
 
+#ifdef VP3D_TESTS_RUN_SLOWLY
+const std::vector<int> answered{3}, ordered{3}, counted{3};
+constexpr int kOrders = 3;
+#else
+const std::vector<int> answered{2, 3}, ordered{2, 3, 8}, counted{2, 3, 4};
+constexpr int kOrders = 10;
+#endif
+
 const std::vector<std::pair<Precision, std::vector<ClipShape>>> shapes{
     {Precision::fp16,
      {ClipShape::group, ClipShape::huge, ClipShape::wide, ClipShape::tall, ClipShape::tile}},
@@ -40,7 +48,7 @@ const std::vector<std::pair<Precision, std::vector<ClipShape>>> shapes{
 void check_answers() {
   for (const auto& [precision, own] : shapes)
     for (const ClipShape shape : own)
-      for (const int splits : {2, 3}) {
+      for (const int splits : answered) {
         const StreamCase c = split_case(precision, shape, splits);
         const Comparison comparison = StreamBench(c, path).run_wide(4, 30);
         check(comparison.holds(precision), name_of(c) + ": " + comparison.text(), __FILE__,
@@ -92,11 +100,11 @@ Outcome outcome(const StreamCase& c) {
 
 // Each split comes last where blocks begin at another one, and many more ways by chance.
 void check_orders() {
-  for (const int splits : {2, 3, 8}) {
+  for (const int splits : ordered) {
     StreamCase c = split_case(Precision::fp16, ClipShape::tile, splits);
     c.first_block = 0;
     const Outcome first = outcome(c);
-    for (c.first_block = 1; c.first_block < 10; ++c.first_block)
+    for (c.first_block = 1; c.first_block < kOrders; ++c.first_block)
       check(outcome(c) == first,
             name_of(c) + ": other bits from block " + std::to_string(c.first_block) + " on",
             __FILE__, __LINE__);
@@ -111,7 +119,7 @@ void check_whole_numbers() {
   for (const ClipShape shape : {ClipShape::tile, ClipShape::wide, ClipShape::group}) {
     const StreamCase c = split_case(Precision::int8, shape, 1);
     const Outcome whole = outcome(c);
-    for (const int splits : {2, 3, 4}) {
+    for (const int splits : counted) {
       const Outcome split = outcome(c, [&](const DeviceStream& stream) {
         Device device = c.device;
         std::vector<ClipLaunch> launches = stream.wide_launches(device);
@@ -186,11 +194,11 @@ void check_choice() {
   CHECK_EQUAL(chosen(Number::f16, 3072, 1024, 3072), "wide_f16 1");
   CHECK_EQUAL(chosen(Number::i8, 3072, 1024, 3072), "wide_i8 1");
   // There are 1024 counts.
-  Device counted = device;
-  counted.shape = ClipShape::tile;
-  counted.splits = 8;
+  Device asked = device;
+  asked.shape = ClipShape::tile;
+  asked.splits = 8;
   for (const auto& [columns, splits] : {std::pair(64 * 25, 2), std::pair(64 * 65, 1)})
-    CHECK_EQUAL(choose_split_kernel(Number::f16, {{columns, 1024, 96}}, counted).splits, splits);
+    CHECK_EQUAL(choose_split_kernel(Number::f16, {{columns, 1024, 96}}, asked).splits, splits);
   // Too few steps to share.
   CHECK_EQUAL(chosen(Number::f32, 128, 64, 34), "tile_f32 1");
 }
