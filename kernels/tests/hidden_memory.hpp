@@ -13,8 +13,12 @@ using Region = std::pair<std::byte*, std::size_t>;
 // What a block writes before it waits is lost.
 class HiddenMemory {
  public:
-  explicit HiddenMemory(std::vector<Region> regions) : regions_(std::move(regions)) {
-    for (const Region& region : regions_) kept_.emplace_back(region.second);
+  explicit HiddenMemory(const std::vector<Region>& regions) {
+    for (const Region& region : regions) {
+      if (region.second == 0) continue;
+      regions_.push_back(region);
+      kept_.emplace_back(region.second);
+    }
   }
   ~HiddenMemory() { reveal(); }
 
@@ -38,7 +42,7 @@ class HiddenMemory {
   }
 
  private:
-  const std::vector<Region> regions_;
+  std::vector<Region> regions_;
   std::vector<std::vector<std::byte>> kept_;
   int block_ = -1;
   bool hidden_ = false;
