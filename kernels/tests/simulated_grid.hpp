@@ -246,38 +246,15 @@ class HostBlock {
   std::vector<cuda::Stage> stages_;
 };
 
-// One cooperative launch. Throws Hang where a device would.
-inline void launch_step(const cuda::Arguments& arguments, const GridOptions& options) {
-  const cuda::Image& image = cuda::Launch(arguments).header();
-  TurnTaking turn_taking(options.seed);
-  AllAtOnce all_at_once;
-  Blocks& grid = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
-  grid.run(image.blocks, [&](int index) {
-    HostBlock block(index, image.blocks, image.staged_bytes, options, &grid);
-    cuda::run_step(block, arguments);
-  });
-}
+// One cooperative launch. Throws Hang where a device would. (These are in simulated_kernels.cpp.)
+void launch_step(const cuda::Arguments& arguments, const GridOptions& options);
 
-// The same as one ordinary launch for each phase, blocks in an order drawn by chance, and launches
-// before and behind where there is processing.
-inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& options) {
-  const cuda::Launch launch(arguments);
-  const cuda::Image& image = launch.header();
-  if (image.processing.joints_seen > 0)
-    for (int i = cuda::prepared_numbers(launch) - 1; i >= 0; --i)
-      cuda::prepare_number(launch, i, nullptr);
-  std::vector<int> order(static_cast<std::size_t>(image.blocks));
-  std::iota(order.begin(), order.end(), 0);
-  std::mt19937 random(options.seed);
-  for (int phase = 0; phase < image.phases; ++phase) {
-    std::shuffle(order.begin(), order.end(), random);
-    for (const int index : order) {
-      HostBlock block(index, image.blocks, 0, options, nullptr);
-      cuda::run_phase(block, launch, phase);
-    }
-  }
-  if (image.processing.add_trajectory != 0)
-    for (int i = cuda::finished_numbers(launch) - 1; i >= 0; --i) cuda::finish_number(launch, i);
-}
+// The ordinary launch of one phase: blocks in the order given.
+void launch_phase(const cuda::Arguments& arguments, int phase, const GridOptions& options,
+                  const std::vector<int>& order);
+
+// The same as launch_step as one ordinary launch for each phase, blocks in an order drawn by chance,
+// and launches before and behind where there is processing.
+void launch_phases(const cuda::Arguments& arguments, const GridOptions& options);
 
 }  // namespace vp3d::test
