@@ -22,27 +22,47 @@ AARCH64_TOOLS := aarch64-linux-gnu-g++ qemu-aarch64
 AARCH64_MISSING := $(strip $(foreach tool,$(AARCH64_TOOLS),$(if $(shell command -v $(tool)),,$(tool))))
 AARCH64_NOT_RUN = AArch64 tests NOT RUN, for want of $(AARCH64_MISSING); install with: \
   apt install g++-aarch64-linux-gnu qemu-user
+AARCH64_BUILT := $(if $(AARCH64_MISSING),,build-aarch64)
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 NINJA := $(CURDIR)/$(BIN)/ninja
 CONFIGURE := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(NINJA) \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DVP3D_BUILD_TESTS=ON
-# pip compiles in the folder of the C++ tests and with their ninja (another version would not read
-# its log), so that the CUDA kernels, which take minutes, are compiled once.
-TESTED := build/cpp
-OF_PIP := build-dir=$(TESTED) cmake.define.CMAKE_MAKE_PROGRAM=$(NINJA) \
-  cmake.define.VP3D_BUILD_PYTHON=ON cmake.define.VP3D_BUILD_TESTS=OFF cmake.define.VP3D_INSTALL=OFF
+CTEST := $(BIN)/ctest --output-on-failure --parallel 2 --test-dir
+# As many jobs as there are cores, of make and of all its ninjas together: ninja asks make for each.
+BESIDE := +$(MAKE) --no-print-directory --jobs=$(shell nproc)
 
-.PHONY: bindings pycuda-inventory setup demo test lint types test-python test-cpp test-asan \
-  test-tsan test-aarch64 aarch64-if-possible bench gpu clean
+# pip compiles in the folder of the C++ tests, with their cmake, ninja and options, so that what it
+# needs of the engine and the CUDA kernels is compiled once.
+TESTED := build/cpp
+CONFIGURE_TESTED := $(CONFIGURE) -B $(TESTED) -DCMAKE_BUILD_TYPE=Release '-USKBUILD*' \
+  -DVP3D_BUILD_PYTHON=OFF -DVP3D_INSTALL=ON
+OF_PIP := build-dir=$(TESTED) build.targets=kernels/python/all;kernels/cuda/all \
+  cmake.define.CMAKE_MAKE_PROGRAM=$(NINJA) \
+  cmake.define.VP3D_BUILD_PYTHON=ON cmake.define.VP3D_BUILD_TESTS=ON cmake.define.VP3D_INSTALL=OFF
+
+.PHONY: bindings pycuda-inventory setup packages engine demo test checked lint types test-python \
+  build-cpp build-asan build-tsan build-aarch64 compiled \
+  test-cpp test-asan test-tsan test-aarch64 bench gpu clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt CMakeLists.txt kernels/CMakeLists.txt $(NATIVE)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt ninja
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	  $(OF_PIP:%=--config-settings=%) --editable ".[export,train,eval,render,bench,dev]"
+	$(PIP) ninja cmake
+	$(BESIDE) packages engine
+	PATH="$$($(BIN)/python -c 'import cmake; print(cmake.CMAKE_BIN_DIR)'):$$PATH" \
+	  $(PIP) $(OF_PIP:%='--config-settings=%') --no-deps --editable .
 	touch $@
+
+# The project without what is compiled, and everything that it wants installed.
+packages:
+	$(PIP) --config-settings=cmake.define.VP3D_NATIVE=OFF --config-settings=build-dir=build/packages \
+	  --editable ".[export,train,eval,render,bench,dev]"
+
+engine:
+	$(CONFIGURE_TESTED)
+	+$(NINJA) -C $(TESTED) --quiet vp3d_cpu kernels/cuda/all
 
 demo: $(READY)
 	@mkdir -p $(DEMO)
@@ -55,8 +75,17 @@ demo: $(READY)
 	@echo "poses     $(DEMO)/walking.npz, $(DEMO)/walking.bvh"
 	@echo "pictures  $(DEMO)/walking.mp4, $(DEMO)/walking.png"
 
-# One after the other: threads that wait for each other by spinning want cores of their own.
-test: lint types test-python test-cpp test-asan test-tsan aarch64-if-possible
+# What is compiled takes the cores that Python's checks leave. Tests run one part after the other:
+# threads that wait for each other by spinning want cores of their own.
+test: $(READY)
+	$(BESIDE) checked compiled
+	$(CTEST) $(TESTED)
+	$(CTEST) build/asan
+	$(RUN_TSAN)
+	$(RUN_AARCH64)
+
+checked: lint types test-python
+compiled: build-cpp build-asan build-tsan $(AARCH64_BUILT)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -79,42 +108,48 @@ pycuda-inventory: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build build
 	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.pycuda_build write
 
-test-cpp: $(READY)
-	$(CONFIGURE) -B $(TESTED) '-USKBUILD*' -DVP3D_BUILD_PYTHON=OFF -DVP3D_INSTALL=ON
-	$(BIN)/cmake --build $(TESTED)
-	$(BIN)/ctest --test-dir $(TESTED) --output-on-failure --parallel 2
+build-cpp: $(READY)
+	$(CONFIGURE_TESTED)
+	+$(NINJA) -C $(TESTED) --quiet
+
+test-cpp: build-cpp
+	$(CTEST) $(TESTED)
 
 # The same tests and short runs of the fuzzers, where every access to memory and every computation
 # is checked: AVX2's kernels and the portable ones. Those of AVX-512 are the same templates with
 # other sizes, and take a minute longer to compile.
-test-asan: $(READY)
+build-asan: $(READY)
 	$(CONFIGURE) -B build/asan -DVP3D_SANITIZE=address,undefined -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF \
 	  -DVP3D_BUILD_FUZZERS=ON
-	$(BIN)/cmake --build build/asan
-	$(BIN)/ctest --test-dir build/asan --output-on-failure --parallel 2
+	+$(NINJA) -C build/asan --quiet
+
+test-asan: build-asan
+	$(CTEST) build/asan
 
 # What threads do to each other; readers of files use none. Only what is run is compiled.
 TSAN_TESTS := threads engine live cuda_image cuda_layout cuda_stream cuda_splits cuda_clip \
   cuda_processing
-test-tsan: $(READY)
+RUN_TSAN := $(CTEST) build/tsan -R 'threads|engine|live|cuda'
+build-tsan: $(READY)
 	$(CONFIGURE) -B build/tsan -DVP3D_SANITIZE=thread -DVP3D_ISAS=avx2 -DVP3D_CUDA=OFF
-	$(BIN)/cmake --build build/tsan --target live $(TSAN_TESTS:%=test_%)
-	$(BIN)/ctest --test-dir build/tsan --output-on-failure --parallel 2 -R 'threads|engine|live|cuda'
+	+$(NINJA) -C build/tsan --quiet live $(TSAN_TESTS:%=test_%)
+
+test-tsan: build-tsan
+	$(RUN_TSAN)
 
 ifeq ($(AARCH64_MISSING),)
-test-aarch64: $(READY)
+RUN_AARCH64 := $(CTEST) build/aarch64
+build-aarch64: $(READY)
 	$(CONFIGURE) -B build/aarch64 -DVP3D_CUDA=OFF \
 	  -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/aarch64-toolchain.cmake
-	$(BIN)/cmake --build build/aarch64
-	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure --parallel 2
+	+$(NINJA) -C build/aarch64 --quiet
 
-aarch64-if-possible: test-aarch64
+test-aarch64: build-aarch64
+	$(RUN_AARCH64)
 else
+RUN_AARCH64 := @echo "$(AARCH64_NOT_RUN)" >&2
 test-aarch64:
 	@echo "$(AARCH64_NOT_RUN)" >&2; exit 1
-
-aarch64-if-possible:
-	@echo "$(AARCH64_NOT_RUN)" >&2
 endif
 
 bench: $(READY)

@@ -19,8 +19,8 @@ using vp3d::cuda::DeviceClipWarp;
 #define VP3D_CLIP_GROUP(name, Tile)                                                       \
   extern "C" __global__ void __launch_bounds__(Tile::warps* vp3d::cuda::kLanes, 1)        \
       name(const __grid_constant__ ClipArguments arguments) {                             \
-    vp3d::cuda::DeviceGroupWarp warp;                                                     \
-    vp3d::cuda::run_clip_group<Tile>(warp, arguments, static_cast<int>(blockIdx.x));      \
+    VP3D_BY_WARPGROUPS(vp3d::cuda::run_clip_group<Tile>(                                  \
+        warp, arguments, static_cast<int>(blockIdx.x)));                                  \
   }
 #define VP3D_CLIP_NARROW(name, type)                                                      \
   extern "C" __global__ void __launch_bounds__(                                           \

@@ -5,9 +5,9 @@
 #include "clip_device.cuh"
 #include "clip_group.hpp"
 
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 namespace vp3d::cuda {
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
 // 64 columns by 128 rows, 16 halves of each.
 template <class Sums>
 __device__ __forceinline__ void multiply_group_halves(Sums (&c)[16], std::uint64_t a,
@@ -69,53 +69,49 @@ __device__ __forceinline__ void multiply_group_bytes(Sums (&c)[16], std::uint64_
         "+r"(c[15].value.of[0]), "+r"(c[15].value.of[1]), "+r"(c[15].value.of[2]), "+r"(c[15].value.of[3])
       : "l"(a), "l"(b), "r"(1));
 }
-#endif
 
 class DeviceGroupWarp : public DeviceClipWarp {
  public:
   // What this thread has put, or has had copied, to shared memory; instructions that read it by
   // themselves see it from then on.
   __device__ __forceinline__ void publish_copies() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-#endif
   }
 
   __device__ __forceinline__ void begin_products() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
-#endif
   }
 
   // Both operands by their offsets in shared memory.
   template <Number type, class Sums>
   __device__ __forceinline__ void multiply_group(Sums (&sums)[16], int columns, int rows) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     const std::uint64_t a = group_operand(address(columns)), b = group_operand(address(rows));
     if constexpr (type == Number::f16)
       multiply_group_halves(sums, a, b);
     else
       multiply_group_bytes(sums, a, b);
-#else
-    __trap();  // engines ask for vp3d_warpgroups (clip.cu) first
-#endif
   }
 
   __device__ __forceinline__ void end_products() {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
-#endif
   }
 
   // Until all products but those of the last `left` steps are done; 0 or 1.
   __device__ __forceinline__ void await_products(int left) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
     if (left == 0)
       asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
     else
       asm volatile("wgmma.wait_group.sync.aligned 1;" ::: "memory");
-#endif
   }
 };
 
 }  // namespace vp3d::cuda
+
+// The body of a kernel for warpgroups: `run` with `warp`.
+#define VP3D_BY_WARPGROUPS(run)       \
+  vp3d::cuda::DeviceGroupWarp warp;   \
+  run
+#else
+// Engines ask for vp3d_warpgroups (clip.cu) first.
+#define VP3D_BY_WARPGROUPS(run) __trap()
+#endif

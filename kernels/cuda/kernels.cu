@@ -1,4 +1,4 @@
-// All kernels: nvcc makes one fatbin of one file.
+// All kernels: nvcc is given one file.
 #include "clip.cu"
 #include "stream_step.cu"
 #include "stream_wide.cu"

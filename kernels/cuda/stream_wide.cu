@@ -16,9 +16,8 @@ using vp3d::cuda::WideArguments;
 #define VP3D_STREAM_GROUP(name, Tile)                                                     \
   extern "C" __global__ void __launch_bounds__(Tile::warps* vp3d::cuda::kLanes, 1)        \
       name(const __grid_constant__ WideArguments arguments) {                             \
-    vp3d::cuda::DeviceGroupWarp warp;                                                     \
-    vp3d::cuda::run_wide_group<Tile>(warp, arguments, static_cast<int>(blockIdx.x),       \
-                                     static_cast<int>(gridDim.x));                        \
+    VP3D_BY_WARPGROUPS(vp3d::cuda::run_wide_group<Tile>(                                  \
+        warp, arguments, static_cast<int>(blockIdx.x), static_cast<int>(gridDim.x)));     \
   }
 
 VP3D_STREAM_GROUP(vp3d_stream_group_f16, vp3d::cuda::GroupF16)

@@ -80,23 +80,23 @@ class HostWarp {
     constexpr int each = static_cast<int>(4 / cuda::size_of(type));
     using Sum = typename cuda::Arithmetic<type>::Sum;
     for (int half = 0; half < 2; ++half) {
-      Sum a[16][8 * each] = {}, b[8][8 * each] = {};
+      Operand<type, Sum, 8 * each> a[16], b[8];
       for (int lane = 0; lane < kLanes; ++lane) {
         const int g = lane / 4, q = lane % 4;
         for (int pair = 0; pair < 2; ++pair) {
           for (int i = 0; i < each; ++i) {
             const int k = each * q + 4 * each * pair + i, word = 2 * half + pair;
-            a[g][k] = element<type>(low[lane].word[word], i);
-            a[g + 8][k] = element<type>(high[lane].word[word], i);
-            b[g][k] = element<type>(weights[lane].word[word], i);
+            a[g].put(k, element<type>(low[lane].word[word], i));
+            a[g + 8].put(k, element<type>(high[lane].word[word], i));
+            b[g].put(k, element<type>(weights[lane].word[word], i));
           }
         }
       }
       // Registers 0 and 1 of C are row g, 2 and 3 row g + 8; columns 2q and 2q + 1.
       for (int lane = 0; lane < kLanes; ++lane)
         for (int r = 0; r < 4; ++r)
-          add_products<type>(sums[lane].of[r], a[lane / 4 + (r < 2 ? 0 : 8)],
-                             b[lane % 4 * 2 + (r & 1)]);
+          add_products(sums[lane].of[r], a[lane / 4 + (r < 2 ? 0 : 8)],
+                       b[lane % 4 * 2 + (r & 1)]);
     }
   }
 
@@ -104,22 +104,32 @@ class HostWarp {
   std::mt19937& random() { return random_; }
 
  private:
+  // A row of an operand; of float32 its two parts.
+  template <Number type, class Sum, int n>
+  struct Operand {
+    static constexpr bool parts = type == Number::f32;
+    Sum large[n] = {}, small[parts ? n : 1] = {};
+
+    void put(int k, Sum value) {
+      if constexpr (parts)
+        cuda::split_for_tf32(value, large[k], small[k]);
+      else
+        large[k] = value;
+    }
+  };
+
   // What one mma adds to one accumulator. Tensor cores add up more exactly than float32 and then
   // round toward zero; device.cuh says why those of float32 end after three products. In half
   // precision it is far below what rounding the activations does, and left out.
   template <Number type, class Sum, int n>
-  static void add_products(Sum& sum, const Sum (&a)[n], const Sum (&b)[n]) {
+  static void add_products(Sum& sum, const Operand<type, Sum, n>& a,
+                           const Operand<type, Sum, n>& b) {
     if constexpr (type != Number::f32) {
-      for (int k = 0; k < n; ++k) sum += a[k] * b[k];
+      for (int k = 0; k < n; ++k) sum += a.large[k] * b.large[k];
     } else {
-      Sum large_a[n], small_a[n], large_b[n], small_b[n];
-      for (int k = 0; k < n; ++k) {
-        cuda::split_for_tf32(a[k], large_a[k], small_a[k]);
-        cuda::split_for_tf32(b[k], large_b[k], small_b[k]);
-      }
-      float part = toward_zero(0.0F, small_a, large_b);
-      part = toward_zero(part, large_a, small_b);
-      sum += toward_zero(part, large_a, large_b);
+      float part = toward_zero(0.0F, a.small, b.large);
+      part = toward_zero(part, a.large, b.small);
+      sum += toward_zero(part, a.large, b.large);
     }
   }
 
@@ -246,38 +256,15 @@ class HostBlock {
   std::vector<cuda::Stage> stages_;
 };
 
-// One cooperative launch. Throws Hang where a device would.
-inline void launch_step(const cuda::Arguments& arguments, const GridOptions& options) {
-  const cuda::Image& image = cuda::Launch(arguments).header();
-  TurnTaking turn_taking(options.seed);
-  AllAtOnce all_at_once;
-  Blocks& grid = options.at_once ? static_cast<Blocks&>(all_at_once) : turn_taking;
-  grid.run(image.blocks, [&](int index) {
-    HostBlock block(index, image.blocks, image.staged_bytes, options, &grid);
-    cuda::run_step(block, arguments);
-  });
-}
+// One cooperative launch. Throws Hang where a device would. (These are in simulated_kernels.cpp.)
+void launch_step(const cuda::Arguments& arguments, const GridOptions& options);
 
-// The same as one ordinary launch for each phase, blocks in an order drawn by chance, and launches
-// before and behind where there is processing.
-inline void launch_phases(const cuda::Arguments& arguments, const GridOptions& options) {
-  const cuda::Launch launch(arguments);
-  const cuda::Image& image = launch.header();
-  if (image.processing.joints_seen > 0)
-    for (int i = cuda::prepared_numbers(launch) - 1; i >= 0; --i)
-      cuda::prepare_number(launch, i, nullptr);
-  std::vector<int> order(static_cast<std::size_t>(image.blocks));
-  std::iota(order.begin(), order.end(), 0);
-  std::mt19937 random(options.seed);
-  for (int phase = 0; phase < image.phases; ++phase) {
-    std::shuffle(order.begin(), order.end(), random);
-    for (const int index : order) {
-      HostBlock block(index, image.blocks, 0, options, nullptr);
-      cuda::run_phase(block, launch, phase);
-    }
-  }
-  if (image.processing.add_trajectory != 0)
-    for (int i = cuda::finished_numbers(launch) - 1; i >= 0; --i) cuda::finish_number(launch, i);
-}
+// The ordinary launch of one phase: blocks in the order given.
+void launch_phase(const cuda::Arguments& arguments, int phase, const GridOptions& options,
+                  const std::vector<int>& order);
+
+// The same as launch_step as one ordinary launch for each phase, blocks in an order drawn by chance,
+// and launches before and behind where there is processing.
+void launch_phases(const cuda::Arguments& arguments, const GridOptions& options);
 
 }  // namespace vp3d::test

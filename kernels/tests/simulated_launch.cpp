@@ -3,8 +3,10 @@
 // CUDA driver is given; what a device would answer with a fault, a hang or a wrong result is told in
 // words.
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "frame.hpp"
 #include "simulated_clip.hpp"
@@ -142,12 +144,9 @@ void run_phase(const Call& call) {
   need_shared(call, cuda::kFixedBytes);
   if (phase < 0 || phase >= image.phases)
     refuse("phase " + std::to_string(phase) + " is not one of " + std::to_string(image.phases));
-  const GridOptions options = options_of(call);
-  const cuda::Launch launch(arguments);
-  for (int index = image.blocks - 1; index >= 0; --index) {
-    HostBlock block(index, image.blocks, 0, options, nullptr);
-    cuda::run_phase(block, launch, phase);
-  }
+  std::vector<int> order(call.blocks);
+  std::iota(order.rbegin(), order.rend(), 0);
+  launch_phase(arguments, phase, options_of(call), order);
 }
 
 // `name` is the kernel's behind vp3d_clip_ or vp3d_stream_.

@@ -55,7 +55,11 @@ ClipCase random_case(std::uint32_t seed) {
 }
 
 void check_random_cases() {
-  constexpr std::uint32_t kCases = kThreadSanitizer ? 18 : 90;
+#ifdef VP3D_TESTS_RUN_SLOWLY
+  constexpr std::uint32_t kCases = kThreadSanitizer ? 18 : 30;
+#else
+  constexpr std::uint32_t kCases = 90;
+#endif
   for (std::uint32_t seed = 1; seed <= kCases; ++seed) check_case(random_case(seed));
 }
 

@@ -1,4 +1,4 @@
-"""The CUDA kernels run on the host: kernels/tests/simulated_launch.cpp, compiled and loaded.
+"""The CUDA kernels run on the host: two files of kernels/tests, compiled and loaded.
 
 The grid is simulated as in the C++ tests, from the headers that nvcc compiles for GPUs. Compiling
 takes some seconds, and is done again when one of them changes.
@@ -19,7 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "kernels"
 DIRECTORY = ROOT / "build" / "simulated"
-SOURCE = KERNELS / "tests" / "simulated_launch.cpp"
+SOURCES = [KERNELS / "tests" / f"simulated_{name}.cpp" for name in ("launch", "kernels")]
 
 
 def compiler() -> str | None:
@@ -35,7 +35,8 @@ def library() -> Any:
     for folder in includes:
         for path in sorted(folder.rglob("*.hpp")):
             digest.update(path.read_bytes())
-    digest.update(SOURCE.read_bytes())
+    for path in SOURCES:
+        digest.update(path.read_bytes())
     built = DIRECTORY / f"{digest.hexdigest()[:16]}.so"
     if not built.is_file():
         _compile(built, includes)
@@ -54,13 +55,13 @@ def _compile(built: Path, includes: Iterable[Path]) -> None:
     unfinished = built.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
         [command, "-std=c++17", "-O2", "-g", "-shared", "-fPIC", "-pthread",
-         *(f"-I{folder}" for folder in includes), str(SOURCE), "-o", str(unfinished)],
+         *(f"-I{folder}" for folder in includes), *map(str, SOURCES), "-o", str(unfinished)],
         capture_output=True,
         text=True,
         check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"{SOURCE.name} does not compile: {done.stderr[-2000:]}")
+        raise RuntimeError(f"the simulated kernels do not compile: {done.stderr[-2000:]}")
     unfinished.rename(built)
 
 
