@@ -78,30 +78,40 @@ demo: $(READY)
 # What is compiled takes the cores that Python's checks leave. Tests run one part after the other:
 # threads that wait for each other by spinning want cores of their own.
 test: $(READY)
-	$(BESIDE) checked compiled
+	$(BESIDE) checked types compiled
 	$(CTEST) $(TESTED)
 	$(CTEST) build/asan
 	$(RUN_TSAN)
 	$(RUN_AARCH64)
 
-checked: lint types test-python
+# One recipe: make would start whatever does not wait for the bindings before Python's tests.
+checked: $(READY)
+	$(LINT)
+	$(FETCH_BINDINGS)
+	$(PYTEST)
+
 compiled: build-cpp build-asan build-tsan $(AARCH64_BUILT)
 
+define LINT
+$(BIN)/ruff check .
+$(BIN)/ruff format --check .
+endef
 lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(LINT)
 
 types: $(READY)
 	$(BIN)/mypy
 
 # One thread for the libraries that tests compare with: on small networks more only get in the way.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 test-python: $(READY) bindings
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	$(PYTEST)
 
 # NVIDIA's TensorRT bindings of each version, to compare tests/tensorrt_contract with; without a
 # network the tests say that they did not.
+FETCH_BINDINGS = PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.bindings fetch
 bindings: $(READY)
-	PYTHONPATH=tests $(BIN)/python -m tensorrt_contract.bindings fetch
+	$(FETCH_BINDINGS)
 
 # pycuda is compiled from source, which takes minutes and a CUDA toolkit.
 pycuda-inventory: $(READY)
