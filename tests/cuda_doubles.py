@@ -55,6 +55,14 @@ class Cuda:
         return {launched.kernel for launched in self.driver.launched}
 
 
+def hopper(cuda_version: int = 12060) -> FakeGpu:
+    """One that has launches that overlap; CUDA's version as cuDriverGetVersion gives it."""
+    gpu = FakeGpu("H200", (9, 0))
+    gpu.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] = 227 << 10
+    gpu.cuda_version = cuda_version
+    return gpu
+
+
 @contextmanager
 def opened_cuda(
     spec: ModelSpec,

@@ -77,19 +77,25 @@ def measure_warpgroups(run: Run) -> Outcome:
     """Kernels that one kind of GPU has, and nobody takes unasked: are they right, and how fast."""
     if not any(gpu["compute_capability"] == _WARPGROUPS for gpu in run.gpus):
         return Outcome(SKIPPED, f"needs a GPU of compute capability {_WARPGROUPS}")
-    return _of_its_own(run, "warpgroups")
+    return _of_its_own(run, "warpgroups", "warpgroups")
 
 
 def measure_zero_copy(run: Run) -> Outcome:
     """Whether one person's frames are answered sooner without copies."""
-    return _of_its_own(run, "zero_copy")
+    return _of_its_own(run, "zero_copy", "cuda_options", "zero_copy")
 
 
-def _of_its_own(run: Run, name: str) -> Outcome:
-    """A measurement by a program of that name, in a process of its own."""
+def measure_overlap(run: Run) -> Outcome:
+    """Whether frames of many people are answered sooner where their launches overlap."""
+    return _of_its_own(run, "overlap", "cuda_options", "overlap")
+
+
+def _of_its_own(run: Run, name: str, module: str, *arguments: str) -> Outcome:
+    """A measurement by a program, in a process of its own."""
     output = run.output / f"{name}.json"
     output.unlink(missing_ok=True)
-    command = run.module(f"vp3d_bench.{name}", str(bundle_of(run)), "-o", str(output))
+    more = (*arguments, str(bundle_of(run)), "-o", str(output))
+    command = run.module(f"vp3d_bench.{module}", *more)
     ended = run.shell.call(command, name, env=_SAME_NUMBERS)
     if ended.code == _NO_ENGINES:
         return Outcome(SKIPPED, ended.reason())

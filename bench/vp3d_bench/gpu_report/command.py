@@ -42,6 +42,8 @@ PARTS = (
          needs=("network",)),
     Part("zero_copy", "one person's frames by the CUDA engine, with copies and without",
          benchmark.measure_zero_copy, needs=("network",)),
+    Part("overlap", "many people's frames by the CUDA engine, whose launches overlap, and not",
+         benchmark.measure_overlap, needs=("network",)),
     Part("warpgroups", "kernels for Hopper alone, beside the others",
          benchmark.measure_warpgroups, needs=("network",)),
 )  # fmt: skip

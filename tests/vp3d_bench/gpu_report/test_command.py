@@ -181,7 +181,7 @@ def test_make_hands_its_variables_on() -> None:
 def test_parts_follow_each_other_in_this_order() -> None:
     assert [part.name for part in command.PARTS] == [
         "setup", "pycuda", "tests", "memcheck", "racecheck", "network", "engines", "benchmark",
-        "zero_copy", "warpgroups",
+        "zero_copy", "overlap", "warpgroups",
     ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ have them, over the doubles of pycuda and the driver."""
 from __future__ import annotations
 
 import pytest
-from cuda_doubles import Cuda, People, opened_cuda, skip_without_grid
+from cuda_doubles import Cuda, People, hopper, opened_cuda, skip_without_grid
 from tensorrt_contract.driver_double import Launched
 from tensorrt_contract.gpu_double import FakeGpu
 
@@ -17,13 +17,6 @@ from vp3d_deploy.spec import ModelSpec
 skip_without_grid()
 
 SPEC = ModelSpec((3, 3), 20, joints_in=17, joints_out=17)
-
-
-def hopper(cuda_version: int = 12060) -> FakeGpu:
-    gpu = FakeGpu("H200", (9, 0))
-    gpu.attributes["MAX_SHARED_MEMORY_PER_BLOCK_OPTIN"] = 227 << 10
-    gpu.cuda_version = cuda_version
-    return gpu
 
 
 def live(cuda: Cuda, processing: Processing | None = None) -> list[Launched]:
