@@ -20,6 +20,8 @@ if(VP3D_SANITIZE OR CMAKE_CROSSCOMPILING)
     target_compile_definitions(test_${name} PRIVATE VP3D_TESTS_RUN_SLOWLY)
   endforeach()
 endif()
+# The longest begins first.
+set_tests_properties(cuda_stream PROPERTIES COST 100)
 vp3d_test(cuda_processing ${CMAKE_CURRENT_SOURCE_DIR}/processing.txt)
 target_link_libraries(test_cuda_processing PRIVATE vp3d_simulated)
 

@@ -50,7 +50,7 @@ Case random_case(std::uint32_t seed) {
 
 void check_random_cases() {
 #ifdef VP3D_TESTS_RUN_SLOWLY
-  constexpr std::uint32_t kCases = 20;
+  constexpr std::uint32_t kCases = kThreadSanitizer ? 5 : 10;
 #else
   constexpr std::uint32_t kCases = 60;
 #endif
