@@ -70,7 +70,7 @@ constexpr std::int64_t kMostPanels = 2;      // that a thread computes at once
 constexpr std::int64_t kChunkColumns = 192;  // at most
 // Work space of one thread: the sums of its panels over a chunk while they are not complete, and a
 // block of weights as float32.
-constexpr std::int64_t kPartialBytes = kMostPanels * 32 * kChunkColumns * 4;
+constexpr std::int64_t kPartialBytes = kMostPanels * 32 * kChunkColumns * 4;  // of 32 rows at most
 constexpr std::int64_t kBlockBytes = 32 << 10;  // of weights; they stream from a second-level cache
 constexpr std::int64_t kScratchBytes = kPartialBytes + kBlockBytes;
 
@@ -79,8 +79,8 @@ struct LayerKernels {
   std::int64_t tile_columns;  // that are multiplied at a time, of packed ones
   // Up to KernelSet::in_place_columns columns, read where they lie.
   void (*in_place)(const LayerCall& call, const Share& panels);
-  // More are packed first, all of each panel's inputs: part `part` of `parts` of them. `packed` has
-  // packed_bytes() of work_sharing.hpp.
+  // More are packed first, tile by tile: of all of a panel's inputs part `part` of `parts`. `packed`
+  // has room for whole tiles, of packed_stride(tile_columns) elements (pack_columns.hpp).
   void (*pack)(const LayerCall& call, const Chunk& chunk, int part, int parts, std::byte* packed);
   // Up to kMostPanels panels for a packed chunk. `scratch` has kScratchBytes.
   void (*packed)(const LayerCall& call, const Chunk& chunk, const Share& panels,

@@ -53,7 +53,8 @@ constexpr std::int64_t block_elements() {
 // Where tile number `tile` of a packed chunk begins.
 template <class P>
 VP3D_INLINE std::int64_t packed_tile_at(const LayerCall& call, std::int64_t tile) {
-  return tile * packed_stride(P::kColumns) * (call.layer->taps * call.layer->tap_inputs / P::kInputs);
+  const std::int64_t elements = call.layer->taps * call.layer->tap_inputs / P::kInputs;
+  return tile * packed_stride(P::kColumns) * elements;
 }
 
 template <class P>

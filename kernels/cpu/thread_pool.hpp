@@ -36,9 +36,10 @@ class ThreadPool {
   // Within `run`, called by all of its threads: none goes on before all have come.
   void barrier();
 
-  // Within `run`: the number of a unit of thread `owner`'s work that nobody has taken since the last
-  // barrier, in ascending order, or -1 when all `units` are taken. A thread that is done with its own
-  // takes others': of two cores, one is often slower, because it is a smaller one or has a neighbour.
+  // Within `run`: the number of a unit of thread `owner`'s work that nobody has taken since the
+  // last barrier, in ascending order, or -1 when all `units` are taken. A thread that is done with
+  // its own takes others': of two cores, one is often slower, because it is a smaller one or has a
+  // neighbour.
   std::int64_t take_unit(int owner, std::int64_t units);
 
   // Threads in a child process after fork(): those of the parent are not there.

@@ -29,25 +29,20 @@ Share unit_of(const Product& product, const Share& share, std::int64_t unit, std
   return {share.weights + first * product.panel_bytes, share.first_panel + first, n};
 }
 
+// Tiles of a layer's columns that are packed at a time, at most.
+std::int64_t tiles_at_once(const KernelSet& kernels, const PackedLayer& layer) {
+  const std::int64_t most = kChunkColumns / kernels.layer(layer.type).tile_columns;
+  return std::clamp<std::int64_t>(kPackedBytes / tile_bytes(kernels, layer), 1, most);
+}
+
 }  // namespace
-
-std::int64_t chunk_columns(const KernelSet& kernels, const PackedLayer& layer) {
-  const std::int64_t tile = kernels.layer(layer.type).tile_columns;
-  const std::int64_t tiles = kPackedBytes / tile_bytes(kernels, layer);
-  return std::clamp<std::int64_t>(tiles, 1, kChunkColumns / tile) * tile;
-}
-
-std::int64_t packed_bytes(const KernelSet& kernels, const PackedLayer& layer,
-                          std::int64_t columns) {
-  return ceil_div(columns, kernels.layer(layer.type).tile_columns) * tile_bytes(kernels, layer);
-}
 
 WorkSharing::WorkSharing(const KernelSet& kernels, ThreadPool& pool,
                          const std::vector<PackedNetwork>& networks)
     : kernels_(kernels), pool_(pool) {
   std::int64_t most = 0;
   const auto count = [&](const PackedLayer& layer) {
-    most = std::max(most, packed_bytes(kernels, layer, chunk_columns(kernels, layer)));
+    most = std::max(most, tiles_at_once(kernels, layer) * tile_bytes(kernels, layer));
   };
   for (const PackedNetwork& network : networks) {
     for (const PackedLevel& level : network.levels) {
@@ -116,7 +111,8 @@ void WorkSharing::run_packed(const Product& product, const LayerCall& call, int 
   const std::int64_t panels =
       std::clamp<std::int64_t>(product.layer.rows / kernels_.panel_rows / (threads * kUnits), 1,
                                kMostPanels);
-  const std::int64_t chunks = ceil_div(call.n_columns, chunk_columns(kernels_, *call.layer));
+  const std::int64_t chunks = ceil_div(
+      call.n_columns, tiles_at_once(kernels_, *call.layer) * kernels.tile_columns);
   for (std::int64_t i = 0; i < chunks; ++i) {
     const std::int64_t first = call.n_columns * i / chunks;
     const Chunk chunk{first, call.n_columns * (i + 1) / chunks - first};

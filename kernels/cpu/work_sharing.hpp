@@ -1,8 +1,8 @@
 // How threads share out the products of a pass.
 //
-// Each thread has panels of its own, whose weights lie end to end, and takes them a few at a time. One
-// that is done takes those that are left of its neighbours: cores are seldom equally fast, and what
-// waits at a barrier is lost. Answers do not depend on who computes what.
+// Each thread has panels of its own, whose weights lie end to end, and takes them a few at a time.
+// One that is done takes those that are left of its neighbours: cores are seldom equally fast, and
+// what waits at a barrier is lost. Answers do not depend on who computes what.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,6 @@ struct Phase {
   std::vector<LayerCall> calls;
 };
 
-// How many columns of a layer are packed at a time, and the bytes that so many take.
-std::int64_t chunk_columns(const KernelSet& kernels, const PackedLayer& layer);
-std::int64_t packed_bytes(const KernelSet& kernels, const PackedLayer& layer, std::int64_t columns);
-
 class WorkSharing {
  public:
   WorkSharing(const KernelSet& kernels, ThreadPool& pool,
@@ -37,15 +33,14 @@ class WorkSharing {
   }
   void run_in_place(const Phase& phase, int thread);
   void run_packed(const Product& product, const LayerCall& call, int thread);
-  // Calls compute(unit) for units that `thread` takes, its own first; units_of(owner): how many there
-  // are of another's.
+  // Calls compute(owner, unit) for units that `thread` takes, its own first. units_of(owner): how
+  // many there are of a thread's.
   template <class Units, class Compute>
   void take_units(int thread, const Units& units_of, const Compute& compute);
 
   const KernelSet& kernels_;
   ThreadPool& pool_;
-  // Few columns need neither; what is never written takes no memory.
-  Memory packed_;                // a chunk, for all threads
+  Memory packed_;                // a chunk's columns, for all threads; few columns need none
   std::vector<Memory> scratch_;  // of each thread
 };
 
